@@ -1,0 +1,268 @@
+package funnel
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"regexp"
+	"time"
+)
+
+// Action is one thing that an integration can do, with its types. Its ID is
+// "integration.verb_noun".
+type Action[In, Out any] struct{ spec *ActionSpec }
+
+// Spec returns the untyped description.
+func (a Action[In, Out]) Spec() *ActionSpec { return a.spec }
+
+// AnyAction is an Action of any types.
+type AnyAction interface{ Spec() *ActionSpec }
+
+// ActionSpec is an action without its types: what engines, schemas and
+// documentation are made from. Inputs and outcomes are JSON.
+type ActionSpec struct {
+	ID      string
+	Summary string
+	Effect  Effect
+	Input   reflect.Type
+	Output  reflect.Type
+	Settle  Settlement
+
+	// Invoke performs the action on a client of the integration.
+	Invoke func(ctx context.Context, client any, input []byte) ([]byte, error)
+	// Find looks an unsure effect up. Set if Settle is SettleByFind.
+	Find func(ctx context.Context, client any, key EffectKey, input []byte) ([]byte, bool, error)
+	// Fresh reports whether what Find reads is known to be fresh enough to prove
+	// absence. Nil: Find reads the truth, not an index.
+	Fresh func(ctx context.Context, client any, key EffectKey, input []byte, since time.Time) (bool, error)
+	// Claim names what only one run may make; nil for most actions.
+	Claim func(input []byte) (Claim, error)
+	// Repeat turns the outcome of the claim's owner into that of a later claimant.
+	Repeat func(output []byte, seen Seen) ([]byte, error)
+	// Serial names what only one step may work on at a time; nil for most actions.
+	Serial func(input []byte) (string, error)
+	// Emit returns the event that the confirmed effect is; nil for most actions.
+	Emit func(connection string, origin Origin, input, output []byte) (Emission, error)
+
+	client reflect.Type
+}
+
+// Settlement says how an unsure outcome of an effect is settled.
+type Settlement string
+
+// The settlements.
+const (
+	SettleNone       Settlement = ""            // Reads: nothing to settle
+	SettleByFind     Settlement = "find"        // looked up by its effect key
+	SettleByUpsert   Settlement = "upsert"      // repeating is harmless
+	SettleByEvidence Settlement = "no_evidence" // cannot be looked up: never repeated by itself
+)
+
+// Claim asks that only one run makes something: of all steps that claim the
+// same scope and fingerprint within the window, one performs the action and the
+// others get its outcome.
+type Claim struct {
+	Scope       string        // for a ticket: the project
+	Fingerprint string        // what it is about
+	Window      time.Duration // how long a made thing stands for repeats
+}
+
+// Seen tells a later claimant how often the claim was made.
+type Seen struct {
+	Count int // 2 for the first repeat
+	First time.Time
+	Last  time.Time
+}
+
+// Emission is an event that an action caused itself, so that nothing depends on
+// the outside system telling us.
+type Emission struct {
+	Trigger string
+	Key     string // de-duplication key, equal to the one that the trigger gives the webhook
+	Event   any
+}
+
+// Origin is the event that led to an effect.
+type Origin struct {
+	EventID string          `json:"event_id" doc:"The event that led here"`
+	Source  string          `json:"source" doc:"The source that it came from"`
+	Trigger string          `json:"trigger" doc:"The trigger that decoded it"`
+	Data    json.RawMessage `json:"-"`
+}
+
+// An ActionOption declares a property of an action.
+type ActionOption func(*actionOptions)
+
+type actionOptions struct {
+	settle                                   Settlement
+	find, fresh, claim, repeat, serial, emit any
+}
+
+// Find settles an unsure outcome by a look-up: fn has the type
+// func(C, context.Context, EffectKey, In) (Out, bool, error).
+func Find[C, In, Out any](fn func(C, context.Context, EffectKey, In) (Out, bool, error)) ActionOption {
+	return func(o *actionOptions) { o.settle, o.find = SettleByFind, fn }
+}
+
+// Fresh declares that Find reads an index that lags, and how to prove that the
+// index has caught up with the given instant.
+func Fresh[C, In any](fn func(C, context.Context, EffectKey, In, time.Time) (bool, error)) ActionOption {
+	return func(o *actionOptions) { o.fresh = fn }
+}
+
+// Upsert settles an unsure outcome by repeating: doing it twice is the same as
+// doing it once.
+func Upsert(o *actionOptions) { o.settle = SettleByUpsert }
+
+// NoEvidence declares that an unsure outcome cannot be looked up. Such an
+// action is never repeated by itself: a person decides.
+func NoEvidence(o *actionOptions) { o.settle = SettleByEvidence }
+
+// OnePer declares that only one run makes what claim names, and how the outcome
+// looks for the others.
+func OnePer[In, Out any](claim func(In) Claim, repeat func(Out, Seen) Out) ActionOption {
+	return func(o *actionOptions) { o.claim, o.repeat = claim, repeat }
+}
+
+// Serial declares that only one step at a time works on what fn names, across
+// all runs: none starts while another's outcome is unsure.
+func Serial[In any](fn func(In) string) ActionOption {
+	return func(o *actionOptions) { o.serial = fn }
+}
+
+// Emits declares that the confirmed effect is an event of the trigger.
+func Emits[E, In, Out any](trigger Trigger[E], key func(connection string, out Out) string, event func(Origin, In, Out) E) ActionOption {
+	return func(o *actionOptions) {
+		o.emit = func(connection string, origin Origin, in In, out Out) Emission {
+			return Emission{Trigger: trigger.spec.ID, Key: key(connection, out), Event: event(origin, in, out)}
+		}
+	}
+}
+
+var actionID = regexp.MustCompile(`^[a-z][a-z0-9]*\.[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+
+// NewAction describes a client's method as an action. It panics when the ID is
+// not "integration.verb_noun" or an option's types are not the method's, for
+// these are faults of the program.
+func NewAction[C, In, Out any](id, summary string, effect Effect, method func(C, context.Context, In) (Out, error), options ...ActionOption) Action[In, Out] {
+	if !actionID.MatchString(id) {
+		panic(fmt.Sprintf("funnel: action ID %q is not of the form integration.verb_noun", id))
+	}
+	var o actionOptions
+	for _, set := range options {
+		set(&o)
+	}
+	s := &ActionSpec{
+		ID: id, Summary: summary, Effect: effect, Settle: o.settle,
+		Input: reflect.TypeFor[In](), Output: reflect.TypeFor[Out](), client: reflect.TypeFor[C](),
+	}
+	s.Invoke = func(ctx context.Context, client any, input []byte) ([]byte, error) {
+		c, in, err := clientAndInput[C, In](id, client, input)
+		if err != nil {
+			return nil, err
+		}
+		out, err := method(c, ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(out)
+	}
+	if o.find != nil {
+		find := typed[func(C, context.Context, EffectKey, In) (Out, bool, error)](id, "Find", o.find)
+		s.Find = func(ctx context.Context, client any, key EffectKey, input []byte) ([]byte, bool, error) {
+			c, in, err := clientAndInput[C, In](id, client, input)
+			if err != nil {
+				return nil, false, err
+			}
+			out, found, err := find(c, ctx, key, in)
+			if err != nil || !found {
+				return nil, false, err
+			}
+			b, err := json.Marshal(out)
+			return b, err == nil, err
+		}
+	}
+	if o.fresh != nil {
+		fresh := typed[func(C, context.Context, EffectKey, In, time.Time) (bool, error)](id, "Fresh", o.fresh)
+		s.Fresh = func(ctx context.Context, client any, key EffectKey, input []byte, since time.Time) (bool, error) {
+			c, in, err := clientAndInput[C, In](id, client, input)
+			if err != nil {
+				return false, err
+			}
+			return fresh(c, ctx, key, in, since)
+		}
+	}
+	if o.claim != nil {
+		claim := typed[func(In) Claim](id, "OnePer", o.claim)
+		repeat := typed[func(Out, Seen) Out](id, "OnePer", o.repeat)
+		s.Claim = func(input []byte) (Claim, error) {
+			in, err := decodeStrict[In](input)
+			if err != nil {
+				return Claim{}, err
+			}
+			return claim(in), nil
+		}
+		s.Repeat = func(output []byte, seen Seen) ([]byte, error) {
+			var out Out
+			if err := json.Unmarshal(output, &out); err != nil {
+				return nil, err
+			}
+			return json.Marshal(repeat(out, seen))
+		}
+	}
+	if o.serial != nil {
+		serial := typed[func(In) string](id, "Serial", o.serial)
+		s.Serial = func(input []byte) (string, error) {
+			in, err := decodeStrict[In](input)
+			if err != nil {
+				return "", err
+			}
+			return serial(in), nil
+		}
+	}
+	if o.emit != nil {
+		emit := typed[func(string, Origin, In, Out) Emission](id, "Emits", o.emit)
+		s.Emit = func(connection string, origin Origin, input, output []byte) (Emission, error) {
+			in, err := decodeStrict[In](input)
+			if err != nil {
+				return Emission{}, err
+			}
+			var out Out
+			if err := json.Unmarshal(output, &out); err != nil {
+				return Emission{}, err
+			}
+			return emit(connection, origin, in, out), nil
+		}
+	}
+	return Action[In, Out]{spec: s}
+}
+
+func typed[F any](id, option string, fn any) F {
+	f, ok := fn.(F)
+	if !ok {
+		panic(fmt.Sprintf("funnel: action %s: %s has the type %T, want %v", id, option, fn, reflect.TypeFor[F]()))
+	}
+	return f
+}
+
+func clientAndInput[C, In any](id string, client any, input []byte) (C, In, error) {
+	var in In
+	c, ok := client.(C)
+	if !ok {
+		return c, in, Errorf(Internal, "action %s needs a client of type %v, got %T", id, reflect.TypeFor[C](), client)
+	}
+	in, err := decodeStrict[In](input)
+	if err != nil {
+		return c, in, Errorf(Invalid, "reading the input of %s: %w", id, err)
+	}
+	return c, in, nil
+}
+
+func decodeStrict[T any](input []byte) (T, error) {
+	var v T
+	dec := json.NewDecoder(bytes.NewReader(input))
+	dec.DisallowUnknownFields()
+	return v, dec.Decode(&v)
+}

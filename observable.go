@@ -1,0 +1,103 @@
+package funnel
+
+import "strings"
+
+// Kind is the kind of an observable.
+type Kind string
+
+// The kinds of observables.
+const (
+	User   Kind = "user"
+	Host   Kind = "host"
+	IP     Kind = "ip"
+	Domain Kind = "domain"
+	URL    Kind = "url"
+	Email  Kind = "email"
+	MD5    Kind = "md5"
+	SHA1   Kind = "sha1"
+	SHA256 Kind = "sha256"
+)
+
+// Kinds are all kinds of observables, in the order of the documentation.
+func Kinds() []Kind { return []Kind{User, Host, IP, Domain, URL, Email, MD5, SHA1, SHA256} }
+
+// Observable is a value in an event that can be looked up.
+type Observable struct {
+	Kind  Kind   `json:"kind" doc:"What the value is"`
+	Value string `json:"value" doc:"The value as the event gave it"`
+	Field string `json:"field,omitempty" doc:"The event's field that held it"`
+}
+
+// Observables are the observables of an event; event types embed it.
+type Observables struct {
+	Observables []Observable `json:"observables" doc:"Values that can be looked up"`
+}
+
+// Observable returns the first observable of the kind, or "".
+func (o Observables) Observable(kind Kind) string {
+	for _, x := range o.Observables {
+		if x.Kind == kind {
+			return x.Value
+		}
+	}
+	return ""
+}
+
+// FileHash returns the strongest file hash: SHA-256, else SHA-1, else MD5, or "".
+func (o Observables) FileHash() string {
+	for _, kind := range []Kind{SHA256, SHA1, MD5} {
+		if v := o.Observable(kind); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// HashKind tells the kind of a file hash from its length and digits.
+func HashKind(value string) (Kind, bool) {
+	for i := range len(value) {
+		c := value[i]
+		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F') {
+			return "", false
+		}
+	}
+	switch len(value) {
+	case 32:
+		return MD5, true
+	case 40:
+		return SHA1, true
+	case 64:
+		return SHA256, true
+	}
+	return "", false
+}
+
+var defangScheme = strings.NewReplacer("https://", "hxxps://", "http://", "hxxp://", "ftp://", "fxp://",
+	"HTTPS://", "hxxps://", "HTTP://", "hxxp://", "FTP://", "fxp://")
+
+// Defang makes URLs in the text inert: schemes become hxxp, hxxps or fxp, and
+// the dots of the host after them become "[.]", so that no reader's program
+// offers them as links. Defanging twice is the same as once.
+func Defang(text string) string {
+	if !strings.Contains(text, "://") {
+		return text
+	}
+	text = defangScheme.Replace(text)
+	var b strings.Builder
+	for {
+		i := strings.Index(text, "://")
+		if i < 0 {
+			b.WriteString(text)
+			return b.String()
+		}
+		b.WriteString(text[:i+3])
+		text = text[i+3:]
+		end := strings.IndexAny(text, "/?# \t\r\n\"'<>")
+		if end < 0 {
+			end = len(text)
+		}
+		host := strings.ReplaceAll(text[:end], "[.]", ".")
+		b.WriteString(strings.ReplaceAll(host, ".", "[.]"))
+		text = text[end:]
+	}
+}

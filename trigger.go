@@ -1,0 +1,110 @@
+package funnel
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"time"
+)
+
+// Request is a delivery to a source, after authentication and before decoding.
+type Request struct {
+	Source     string
+	Header     http.Header
+	Body       []byte // strictly checked JSON: no duplicate keys, bounded depth and size
+	ReceivedAt time.Time
+
+	Connection string // the connection that the source belongs to, may be empty
+	Account    string // our own account there, empty when not known (yet)
+
+	Fields      map[Kind][]string // the source's own mapping of observables to field names
+	Fingerprint []string          // the fields that make two alerts the same; empty: all observables
+}
+
+// Arrival is one event that a trigger found in a delivery.
+type Arrival[E any] struct {
+	// Key is the event's de-duplication key within its scope; what arrives again
+	// with the same key is a repeat. Empty: the hash of the body stands in.
+	Key string
+	// Scope is what the key is unique in. Empty: the source.
+	Scope string
+	Event E
+	// Actor is the account that caused the event, for the loop guard.
+	Actor string
+	// Evidence is set when the event proves one of our own effects.
+	Evidence *Evidence
+}
+
+// Evidence says that an effect of ours was made.
+type Evidence struct {
+	Key     EffectKey
+	Actor   string // who made it; believed only if it is our own account
+	Scope   string // where; believed only if it is the scope that was claimed
+	Outcome any    // what the action would have returned
+}
+
+// Ignored is returned by a trigger's decoder for a delivery that is fine and
+// holds no event for it. The text says why.
+type Ignored string
+
+// Error returns the reason.
+func (i Ignored) Error() string { return string(i) }
+
+// AccountUnknown is returned by a decoder that needs to know our own account to
+// tell our doings from other people's, before the connection has told it. The
+// sender is asked to come back.
+var AccountUnknown = errors.New("our own account on this connection is not known yet")
+
+// Trigger turns deliveries into events of type E.
+type Trigger[E any] struct{ spec *TriggerSpec }
+
+// Spec returns the untyped description.
+func (t Trigger[E]) Spec() *TriggerSpec { return t.spec }
+
+// AnyTrigger is a Trigger of any type.
+type AnyTrigger interface{ Spec() *TriggerSpec }
+
+// TriggerSpec is a trigger without its type.
+type TriggerSpec struct {
+	ID      string
+	Summary string
+	Event   reflect.Type
+	Decode  func(Request) ([]AnyArrival, error)
+}
+
+// AnyArrival is an Arrival whose event is JSON.
+type AnyArrival struct {
+	Key      string
+	Scope    string
+	Event    json.RawMessage
+	Actor    string
+	Evidence *Evidence
+}
+
+// NewTrigger describes how deliveries become events. An error of decode is an
+// *Error with code Invalid that says what is wrong where without values, an
+// Ignored, or AccountUnknown.
+func NewTrigger[E any](id, summary string, decode func(Request) ([]Arrival[E], error)) Trigger[E] {
+	if !actionID.MatchString(id) {
+		panic(fmt.Sprintf("funnel: trigger ID %q is not of the form integration.name", id))
+	}
+	s := &TriggerSpec{ID: id, Summary: summary, Event: reflect.TypeFor[E]()}
+	s.Decode = func(req Request) ([]AnyArrival, error) {
+		found, err := decode(req)
+		if err != nil {
+			return nil, err
+		}
+		arrivals := make([]AnyArrival, len(found))
+		for i, a := range found {
+			data, err := json.Marshal(a.Event)
+			if err != nil {
+				return nil, fmt.Errorf("encoding an event of %s: %w", id, err)
+			}
+			arrivals[i] = AnyArrival{Key: a.Key, Scope: a.Scope, Event: data, Actor: a.Actor, Evidence: a.Evidence}
+		}
+		return arrivals, nil
+	}
+	return Trigger[E]{spec: s}
+}
