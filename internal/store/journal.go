@@ -1,0 +1,134 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/funnelsec/funnel/internal/record"
+)
+
+// largeOutcome is the size in bytes over which an outcome becomes a blob.
+const largeOutcome = 256 << 10
+
+// Commit writes the change in one transaction and returns after the fsync.
+func (s *Store) Commit(c record.Change) (record.Committed, error) {
+	var out record.Committed
+	err := s.writer.do(func(t *tx) (err error) {
+		out, err = commit(t, c)
+		return err
+	})
+	return out, err
+}
+
+func commit(t *tx, c record.Change) (out record.Committed, err error) {
+	if c.Effect != nil {
+		ok, err := putEffect(t, c.Effect, c.From)
+		if err != nil || !ok {
+			return record.Committed{Conflict: err == nil}, err
+		}
+	}
+	if c.Step != nil {
+		if err := putStep(t, c.Step); err != nil {
+			return out, err
+		}
+	}
+	if c.Settle != nil {
+		if err := settleTicket(t, c.Settle); err != nil {
+			return out, err
+		}
+	}
+	if c.Emit != nil {
+		id, _, runs, err := insertEvent(t, *c.Emit)
+		if err != nil {
+			return out, err
+		}
+		out.EventID, out.Runnable = id, append(out.Runnable, runs...)
+	}
+	if c.Companion != nil {
+		if out.Companion, err = insertRun(t, *c.Companion); err != nil {
+			return out, err
+		}
+		out.Runnable = append(out.Runnable, out.Companion)
+	}
+	if c.Run != nil {
+		if err := putRun(t, c.Run); err != nil {
+			return out, err
+		}
+		if !c.Run.State.Live() {
+			passed, err := passTickets(t, c.Run.ID)
+			if err != nil {
+				return out, err
+			}
+			out.Runnable = append(out.Runnable, passed...)
+		}
+	}
+	if c.Release != "" {
+		released, err := t.ids("UPDATE run SET wait_on = '', wake_at = 0 WHERE live = 1 AND wait_on = ? RETURNING id", c.Release)
+		if err != nil {
+			return out, err
+		}
+		out.Runnable = append(out.Runnable, released...)
+	}
+	return out, nil
+}
+
+func putRun(t *tx, r *record.Run) error {
+	return t.exec(`UPDATE run SET state = ?, live = ?, updated_at = ?, finished_at = ?, wake_at = ?, wait_on = ?, wait_since = ?, why = ?, step = ?, code = ?, told = ?, told_why = ? WHERE id = ?`,
+		string(r.State), r.State.Live(), micros(r.UpdatedAt), micros(r.FinishedAt), micros(r.WakeAt), r.WaitOn, micros(r.WaitSince), r.Why, r.Step, r.Code, r.Told, r.ToldWhy, r.ID)
+}
+
+func putStep(t *tx, s *record.Step) error {
+	outcome, ref := s.Outcome, ""
+	if len(outcome) > largeOutcome {
+		sum := sha256.Sum256(outcome)
+		ref = hex.EncodeToString(sum[:])
+		if err := t.exec("INSERT INTO blob (hash, data) VALUES (?, ?) ON CONFLICT DO NOTHING", ref, outcome); err != nil {
+			return err
+		}
+		outcome = nil
+	}
+	return t.exec(`INSERT INTO step (run_id, path, seq, action, connection, input_hash, input, state, outcome, outcome_ref, code, error, attempts, effect_key, started_at, finished_at, next_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (run_id, path) DO UPDATE SET connection = excluded.connection, state = excluded.state, outcome = excluded.outcome, outcome_ref = excluded.outcome_ref,
+		code = excluded.code, error = excluded.error, attempts = excluded.attempts, effect_key = excluded.effect_key, finished_at = excluded.finished_at, next_at = excluded.next_at`,
+		s.RunID, s.Path, s.Seq, s.Action, s.Connection, s.InputHash, s.Input, string(s.State), outcome, ref, s.Code, s.Error,
+		s.Attempts, s.EffectKey, micros(s.StartedAt), micros(s.FinishedAt), micros(s.NextAt))
+}
+
+func putEffect(t *tx, e *record.Effect, from record.EffectState) (bool, error) {
+	if from != "" {
+		n, err := t.count("UPDATE effect SET run_id = ?, path = ?, state = ?, attempt = ?, looks = ?, unproven = ?, sent_at = ?, outcome = ? WHERE effect_key = ? AND state = ?",
+			e.RunID, e.Path, string(e.State), e.Attempt, e.Looks, e.Unproven, micros(e.SentAt), e.Outcome, e.Key, string(from))
+		return n == 1, err
+	}
+	return true, t.exec(`INSERT INTO effect (effect_key, run_id, path, action, connection, scope, serial, state, attempt, looks, unproven, sent_at, outcome)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (effect_key) DO UPDATE SET run_id = excluded.run_id, path = excluded.path, state = excluded.state, attempt = excluded.attempt,
+		looks = excluded.looks, unproven = excluded.unproven, sent_at = excluded.sent_at, outcome = excluded.outcome`,
+		e.Key, e.RunID, e.Path, e.Action, e.Connection, e.Scope, e.Serial, string(e.State), e.Attempt, e.Looks, e.Unproven, micros(e.SentAt), e.Outcome)
+}
+
+// Prove confirms an effect from evidence that came from outside, unless it is
+// confirmed already. It is believed only for the effect's own connection and
+// scope. The run that waits for it goes on.
+func (s *Store) Prove(d record.Delivery, key, connection, scope string, outcome []byte) (known bool, runs []int64, err error) {
+	err = s.writer.do(func(t *tx) error {
+		known, runs = false, nil
+		var run int64
+		var state, path string
+		found, err := t.get("SELECT run_id, state, path FROM effect WHERE effect_key = ? AND connection = ? AND scope = ?", []any{key, connection, scope}, &run, &state, &path)
+		if err != nil || !found || record.EffectState(state) == record.Confirmed {
+			return err
+		}
+		known = true
+		if err := t.exec("UPDATE effect SET state = ?, outcome = ? WHERE effect_key = ?", string(record.Confirmed), outcome, key); err != nil {
+			return err
+		}
+		if runs, err = t.ids("UPDATE run SET wake_at = 0, wait_on = '' WHERE id = ? AND live = 1 RETURNING id", run); err != nil {
+			return err
+		}
+		d.Verdict = record.Evidence
+		return insertDelivery(t, d)
+	})
+	return known, runs, err
+}

@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/funnelsec/funnel/internal/record"
+)
+
+// ErrNotFound says that there is no such row.
+var ErrNotFound = errors.New("not found")
+
+const runColumns = "id, event_id, kind, parent, playbook, state, replay, created_at, updated_at, finished_at, wake_at, wait_on, wait_since, why, step, code, told, told_why, input"
+
+type scanner interface{ Scan(...any) error }
+
+func scanRun(row scanner) (r record.Run, err error) {
+	var created, updated, finished, wake, since int64
+	err = row.Scan(&r.ID, &r.EventID, &r.Kind, &r.Parent, &r.Playbook, &r.State, &r.Replay, &created, &updated, &finished,
+		&wake, &r.WaitOn, &since, &r.Why, &r.Step, &r.Code, &r.Told, &r.ToldWhy, &r.Input)
+	r.CreatedAt, r.UpdatedAt, r.FinishedAt, r.WakeAt, r.WaitSince = fromMicros(created), fromMicros(updated), fromMicros(finished), fromMicros(wake), fromMicros(since)
+	return r, err
+}
+
+const eventColumns = "id, source, trigger_id, connection, dedup_key, received_at, data, disposition, cause_run, cause_event, depth"
+
+func scanEvent(row scanner) (e record.Event, err error) {
+	var received int64
+	err = row.Scan(&e.ID, &e.Source, &e.Trigger, &e.Connection, &e.Key, &received, &e.Data, &e.Disposition, &e.CauseRun, &e.CauseEvent, &e.Depth)
+	e.ReceivedAt = fromMicros(received)
+	return e, err
+}
+
+const stepColumns = "run_id, path, seq, action, connection, input_hash, input, state, outcome, outcome_ref, code, error, attempts, effect_key, started_at, finished_at, next_at"
+
+func scanStep(row scanner) (s record.Step, ref string, err error) {
+	var started, finished, next int64
+	err = row.Scan(&s.RunID, &s.Path, &s.Seq, &s.Action, &s.Connection, &s.InputHash, &s.Input, &s.State, &s.Outcome, &ref, &s.Code, &s.Error,
+		&s.Attempts, &s.EffectKey, &started, &finished, &next)
+	s.StartedAt, s.FinishedAt, s.NextAt = fromMicros(started), fromMicros(finished), fromMicros(next)
+	return s, ref, err
+}
+
+const effectColumns = "effect_key, run_id, path, action, connection, scope, serial, state, attempt, looks, unproven, sent_at, outcome"
+
+func scanEffect(row scanner) (e record.Effect, err error) {
+	var sent int64
+	err = row.Scan(&e.Key, &e.RunID, &e.Path, &e.Action, &e.Connection, &e.Scope, &e.Serial, &e.State, &e.Attempt, &e.Looks, &e.Unproven, &sent, &e.Outcome)
+	e.SentAt = fromMicros(sent)
+	return e, err
+}
+
+// list scans all rows of a query.
+func list[T any](ctx context.Context, db *sql.DB, scan func(scanner) (T, error), query string, args ...any) (out []T, err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}
+
+func one[T any](ctx context.Context, db *sql.DB, scan func(scanner) (T, error), query string, args ...any) (T, error) {
+	v, err := scan(db.QueryRowContext(ctx, query, args...))
+	if errors.Is(err, sql.ErrNoRows) {
+		return v, ErrNotFound
+	}
+	return v, err
+}
+
+func scanID(row scanner) (id int64, err error) { err = row.Scan(&id); return id, err }
+
+// Load returns all that a replay of the run needs. It reads what is committed.
+func (s *Store) Load(ctx context.Context, run int64) (record.Loaded, error) {
+	var l record.Loaded
+	var err error
+	if l.Run, err = s.Run(ctx, run); err != nil {
+		return l, fmt.Errorf("loading run %d: %w", run, err)
+	}
+	if l.Event, err = s.Event(ctx, l.Run.EventID); err != nil {
+		return l, fmt.Errorf("loading the event of run %d: %w", run, err)
+	}
+	if l.Event.CauseEvent != 0 {
+		cause, err := s.Event(ctx, l.Event.CauseEvent)
+		if err != nil {
+			return l, fmt.Errorf("loading the cause of run %d: %w", run, err)
+		}
+		l.Cause = &cause
+	}
+	if l.Run.State == record.Queued && l.Run.Step == "" && l.Run.Told == 0 {
+		return l, nil // never worked on: no journal yet
+	}
+	if l.Steps, err = s.Steps(ctx, run); err != nil {
+		return l, fmt.Errorf("loading the journal of run %d: %w", run, err)
+	}
+	if l.Effects, err = list(ctx, s.read, scanEffect, "SELECT "+effectColumns+" FROM effect WHERE run_id = ?", run); err != nil {
+		return l, fmt.Errorf("loading the effects of run %d: %w", run, err)
+	}
+	return l, nil
+}
+
+// Effect returns a row of the ledger.
+func (s *Store) Effect(ctx context.Context, key string) (record.Effect, error) {
+	return one(ctx, s.read, scanEffect, "SELECT "+effectColumns+" FROM effect WHERE effect_key = ?", key)
+}
+
+// Run returns a run.
+func (s *Store) Run(ctx context.Context, id int64) (record.Run, error) {
+	return one(ctx, s.read, scanRun, "SELECT "+runColumns+" FROM run WHERE id = ?", id)
+}
+
+// Event returns an event without its body.
+func (s *Store) Event(ctx context.Context, id int64) (record.Event, error) {
+	return one(ctx, s.read, scanEvent, "SELECT "+eventColumns+" FROM event WHERE id = ?", id)
+}
+
+// Steps returns the journal of a run in the order of its first entries.
+func (s *Store) Steps(ctx context.Context, run int64) ([]record.Step, error) {
+	return list(ctx, s.read, func(row scanner) (record.Step, error) {
+		step, ref, err := scanStep(row)
+		if err == nil && ref != "" {
+			err = s.read.QueryRowContext(ctx, "SELECT data FROM blob WHERE hash = ?", ref).Scan(&step.Outcome)
+		}
+		return step, err
+	}, "SELECT "+stepColumns+" FROM step WHERE run_id = ? ORDER BY seq", run)
+}
+
+// Unsure returns the effects whose outcome is not known.
+func (s *Store) Unsure(ctx context.Context) ([]record.Effect, error) {
+	return list(ctx, s.read, scanEffect, "SELECT "+effectColumns+" FROM effect WHERE state IN ('sent', 'uncertain')")
+}
+
+// Ready returns runs that need only a worker, the oldest first, after the given id.
+func (s *Store) Ready(ctx context.Context, after int64, limit int) ([]int64, error) {
+	return list(ctx, s.read, scanID, "SELECT id FROM run WHERE live = 1 AND wait_on = '' AND wake_at = 0 AND id > ? ORDER BY id LIMIT ?", after, limit)
+}
+
+// Due returns runs whose time to wake has come, the longest due first.
+func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]int64, error) {
+	return list(ctx, s.read, scanID, "SELECT id FROM run WHERE live = 1 AND wait_on = '' AND wake_at > 0 AND wake_at <= ? ORDER BY wake_at, id LIMIT ?", micros(now), limit)
+}
+
+// NextWake returns when the next run after the instant is due, zero for none.
+func (s *Store) NextWake(ctx context.Context, after time.Time) (time.Time, error) {
+	var at int64
+	err := s.read.QueryRowContext(ctx, "SELECT COALESCE(MIN(wake_at), 0) FROM run WHERE live = 1 AND wait_on = '' AND wake_at > ?", micros(after)).Scan(&at)
+	return fromMicros(at), err
+}
+
+// Parked returns runs that wait for the same thing, the oldest first.
+func (s *Store) Parked(ctx context.Context, waitOn string, limit int) ([]int64, error) {
+	return list(ctx, s.read, scanID, "SELECT id FROM run WHERE live = 1 AND wait_on = ? ORDER BY wake_at, id LIMIT ?", waitOn, limit)
+}
+
+// WaitCounts returns for each thing that runs wait for how many do.
+func (s *Store) WaitCounts(ctx context.Context) (map[string]int, error) {
+	type count struct {
+		on string
+		n  int
+	}
+	counts, err := list(ctx, s.read, func(row scanner) (c count, err error) { err = row.Scan(&c.on, &c.n); return c, err },
+		"SELECT wait_on, COUNT(*) FROM run WHERE live = 1 AND wait_on <> '' GROUP BY wait_on")
+	out := map[string]int{}
+	for _, c := range counts {
+		out[c.on] = c.n
+	}
+	return out, err
+}
+
+// Untold returns playbook runs that have not got on since the instant and have
+// not said why since it last changed.
+func (s *Store) Untold(ctx context.Context, since time.Time, limit int) ([]record.Run, error) {
+	return list(ctx, s.read, scanRun, "SELECT "+runColumns+` FROM run WHERE live = 1 AND kind = 'playbook' AND state = 'waiting' AND wait_since > 0 AND wait_since <= ? AND told_why <> why
+		ORDER BY id LIMIT ?`, micros(since), limit)
+}

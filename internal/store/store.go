@@ -1,0 +1,205 @@
+// Package store keeps events, runs, steps and effects in an SQLite database.
+//
+// One writer goroutine groups whatever waits into one transaction that is
+// fsynced before anybody is answered; readers work apart from it. The process
+// that opened a data directory owns it until Close.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	_ "modernc.org/sqlite" // the driver
+)
+
+// Store is an open database.
+type Store struct {
+	dir    string
+	lock   *os.File
+	read   *sql.DB
+	writer *writer
+}
+
+// fileName is the name of the database in the data directory.
+const fileName = "funnel.db"
+
+// ErrLocked says that another process owns the data directory.
+var ErrLocked = errors.New("data directory is in use")
+
+// Open opens the database in the directory and creates both if they are
+// missing. It refuses a directory that others can read, one that another
+// process holds (ErrLocked), and a schema newer than it knows (ErrNewer).
+//
+// A created database is fsynced with its directory, closed and opened again
+// before Open returns, so that what is acknowledged later cannot vanish with a
+// directory entry that never reached the disk.
+func Open(dir string) (*Store, error) {
+	if err := prepareDir(dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(dir)
+	if err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("opening the database in %s: %w", dir, err)
+	}
+	s.lock = lock
+	return s, nil
+}
+
+func prepareDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("creating the data directory: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("reading the data directory: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("data directory %s has mode %04o, so others can reach it: run chmod 700 %s", dir, info.Mode().Perm(), dir)
+	}
+	return nil
+}
+
+func lockDir(dir string) (*os.File, error) {
+	path := filepath.Join(dir, "funnel.lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the lock file: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		pid, _ := os.ReadFile(path)
+		_ = f.Close()
+		return nil, fmt.Errorf("%w: process %s holds %s; stop it, or give this one another directory", ErrLocked, strings.TrimSpace(string(pid)), dir)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return f, nil
+}
+
+func open(dir string) (*Store, error) {
+	path := filepath.Join(dir, fileName)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := create(dir, path); err != nil {
+			return nil, err
+		}
+	}
+	w, err := newWriter(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := migrate(w); err != nil {
+		w.close()
+		return nil, err
+	}
+	read, err := sql.Open("sqlite", dsn(path, "_pragma=query_only(1)"))
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	read.SetMaxOpenConns(8)
+	read.SetMaxIdleConns(8)
+	w.start()
+	return &Store{dir: dir, read: read, writer: w}, nil
+}
+
+func create(dir, path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_ = f.Close()
+	w, err := newWriter(path)
+	if err != nil {
+		return err
+	}
+	if err := migrate(w); err != nil {
+		w.close()
+		return err
+	}
+	w.close()
+	for _, p := range []string{path, dir, filepath.Dir(filepath.Clean(dir))} {
+		if err := syncPath(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("syncing %s: %w", path, err)
+	}
+	return nil
+}
+
+func dsn(path string, more ...string) string {
+	query := append([]string{
+		"_pragma=busy_timeout(5000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
+		"_pragma=foreign_keys(0)", "_pragma=cache_size(-4096)",
+	}, more...)
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: strings.Join(query, "&")}).String()
+}
+
+// Close finishes what waits for the writer and closes the database.
+func (s *Store) Close() error {
+	s.writer.stop()
+	err := s.read.Close()
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	return err
+}
+
+// Ping reports whether the database can be written.
+func (s *Store) Ping(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- s.writer.do(func(*tx) error { return nil }) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the writer: %w", ctx.Err())
+	}
+}
+
+// micros is how times are stored: microseconds since 1970, 0 for a zero time.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(v int64) time.Time {
+	if v == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(v).UTC()
+}
+
+// empty turns "" into NULL.
+func empty(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}

@@ -1,0 +1,295 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"modernc.org/sqlite"
+)
+
+// The group rule: a transaction takes whatever waits, up to groupSize items. An
+// item that finds the writer idle waits for company at most groupWait, and only
+// while the last group showed that there is company to be had.
+const (
+	groupSize = 64
+	groupWait = 2 * time.Millisecond
+)
+
+var errClosed = errors.New("the database is closed")
+
+// item is a piece of work for the writer. fn may be called again after a
+// rollback, so it starts from nothing each time.
+type item struct {
+	fn   func(*tx) error
+	done chan error
+}
+
+type writer struct {
+	path    string
+	items   chan item
+	closing chan struct{}
+	done    chan struct{}
+	once    sync.Once
+
+	db    *sql.DB
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+	last  int // size of the last group
+
+	commits atomic.Int64
+	rows    atomic.Int64
+}
+
+func newWriter(path string) (*writer, error) {
+	w := &writer{path: path, items: make(chan item, 4*groupSize), closing: make(chan struct{}), done: make(chan struct{})}
+	return w, w.reopen()
+}
+
+// reopen replaces the connection. After an error of the disk the old handle is
+// not to be trusted: pages that were never written may look clean to it.
+func (w *writer) reopen() error {
+	w.close()
+	db, err := sql.Open("sqlite", dsn(w.path, "_txlock=immediate"))
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		_ = db.Close()
+		return err
+	}
+	w.db, w.conn, w.stmts = db, conn, map[string]*sql.Stmt{}
+	return nil
+}
+
+func (w *writer) close() {
+	if w.db == nil {
+		return
+	}
+	for _, s := range w.stmts {
+		_ = s.Close()
+	}
+	_ = w.conn.Close()
+	_ = w.db.Close()
+	w.db = nil
+}
+
+func (w *writer) start() { go w.loop() }
+
+func (w *writer) stop() {
+	w.once.Do(func() { close(w.closing) })
+	<-w.done
+}
+
+// do runs fn in a transaction and returns once it is on the disk. It does not
+// take a context: a caller that gives up must not roll back its neighbours.
+func (w *writer) do(fn func(*tx) error) error {
+	it := item{fn: fn, done: make(chan error, 1)}
+	select {
+	case <-w.closing:
+		return errClosed
+	default:
+	}
+	select {
+	case w.items <- it:
+	case <-w.closing:
+		return errClosed
+	}
+	select {
+	case err := <-it.done:
+		return err
+	case <-w.done: // stopped: the loop has answered everything it took
+		select {
+		case err := <-it.done:
+			return err
+		default:
+			return errClosed
+		}
+	}
+}
+
+func (w *writer) loop() {
+	defer close(w.done)
+	defer w.close()
+	group := make([]item, 0, groupSize)
+	for {
+		select {
+		case it := <-w.items:
+			group = w.gather(append(group[:0], it))
+			w.last = len(group)
+			w.run(group)
+		case <-w.closing:
+			for {
+				select {
+				case it := <-w.items:
+					w.run([]item{it})
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// gather adds what waits. If the last group was larger than what waits now, its
+// members have just been answered and are about to come back.
+func (w *writer) gather(group []item) []item {
+	var company <-chan time.Time
+	for len(group) < groupSize {
+		select {
+		case it := <-w.items:
+			group = append(group, it)
+			continue
+		default:
+		}
+		if len(group) >= w.last {
+			return group
+		}
+		if company == nil {
+			company = time.After(groupWait)
+		}
+		select {
+		case it := <-w.items:
+			group = append(group, it)
+		case <-company:
+			return group
+		}
+	}
+	return group
+}
+
+// run commits the group and answers its items. If an item fails, the group is
+// rolled back and its items run singly, so that one cannot spoil the others.
+func (w *writer) run(group []item) {
+	err := w.commit(group)
+	if err == nil || len(group) == 1 || broken(err) {
+		if err != nil && broken(err) {
+			err = errors.Join(fmt.Errorf("writing to the database: %w", err), w.reopen())
+		}
+		for _, it := range group {
+			it.done <- err
+		}
+		return
+	}
+	for _, it := range group {
+		w.run([]item{it})
+	}
+}
+
+func (w *writer) commit(group []item) (err error) {
+	if w.db == nil { // the last reopening failed
+		if err := w.reopen(); err != nil {
+			return err
+		}
+	}
+	t := &tx{w: w}
+	if err := t.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic in a transaction: %v", v)
+		}
+		if err != nil {
+			_ = t.exec("ROLLBACK")
+		}
+	}()
+	for _, it := range group {
+		if err := it.fn(t); err != nil {
+			return err
+		}
+	}
+	if err := t.exec("COMMIT"); err != nil {
+		return err
+	}
+	w.commits.Add(1)
+	w.rows.Add(int64(len(group)))
+	return nil
+}
+
+// broken reports an error of the file rather than of a statement: SQLITE_IOERR,
+// CORRUPT, FULL, CANTOPEN, NOTADB or READONLY (https://www.sqlite.org/rescode.html).
+func broken(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return errors.Is(err, sql.ErrConnDone)
+	}
+	switch e.Code() & 0xff {
+	case 8, 10, 11, 13, 14, 26:
+		return true
+	}
+	return false
+}
+
+// tx is the writer's transaction: statements by their text, prepared once.
+type tx struct{ w *writer }
+
+func (t *tx) stmt(query string) (*sql.Stmt, error) {
+	if s, ok := t.w.stmts[query]; ok {
+		return s, nil
+	}
+	s, err := t.w.conn.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, fmt.Errorf("preparing a statement: %w", err)
+	}
+	t.w.stmts[query] = s
+	return s, nil
+}
+
+func (t *tx) exec(query string, args ...any) error {
+	_, err := t.count(query, args...)
+	return err
+}
+
+// count executes the statement and returns how many rows it changed.
+func (t *tx) count(query string, args ...any) (int64, error) {
+	s, err := t.stmt(query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := s.Exec(args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// get scans the first row; found is false when there is none.
+func (t *tx) get(query string, args []any, into ...any) (found bool, err error) {
+	s, err := t.stmt(query)
+	if err != nil {
+		return false, err
+	}
+	err = s.QueryRow(args...).Scan(into...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// ids returns the first column of all rows.
+func (t *tx) ids(query string, args ...any) (ids []int64, err error) {
+	s, err := t.stmt(query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.Query(args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
