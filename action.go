@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,12 @@ type ActionSpec struct {
 	Emit func(connection string, origin Origin, input, output []byte) (Emission, error)
 
 	client reflect.Type
+}
+
+// Integration returns the name of the integration that the action belongs to.
+func (s *ActionSpec) Integration() string {
+	name, _, _ := strings.Cut(s.ID, ".")
+	return name
 }
 
 // Settlement says how an unsure outcome of an effect is settled.

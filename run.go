@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"reflect"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -110,6 +109,11 @@ func Step[In, Out any](r *Run, name string, action Action[In, Out], in In, optio
 		r.rt.Abort(Errorf(Internal, "reading the journalled outcome of step %s: %w", path, err))
 	}
 	return out, nil
+}
+
+// StepRaw is Step for callers that know the types only as JSON.
+func StepRaw(r *Run, name string, call Call) (outcome []byte, err error) {
+	return r.rt.Step(r.enter(name), call)
 }
 
 // Record journals a local value, so that it is the same in every replay: the
@@ -256,17 +260,4 @@ func unmarshalStrict(b []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	return dec.Decode(v)
-}
-
-// InputType names the Go type of the action's input.
-func (s *ActionSpec) InputType() string { return typeName(s.Input) }
-
-// OutputType names the Go type of the action's outcome.
-func (s *ActionSpec) OutputType() string { return typeName(s.Output) }
-
-func typeName(t reflect.Type) string {
-	if t == nil {
-		return ""
-	}
-	return t.String()
 }

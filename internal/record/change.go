@@ -1,17 +1,28 @@
 package record
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrNotFound says that there is no such row.
+var ErrNotFound = errors.New("not found")
+
+// ErrState says that the run is not in a state in which that can be done.
+var ErrState = errors.New("the run's state does not allow it")
 
 // Change is what one journal transaction writes: all of it or nothing.
 type Change struct {
-	Run       *Run        // new state of the run
-	Step      *Step       // the entry, inserted or replaced
-	Effect    *Effect     // the ledger row, inserted or replaced
-	From      EffectState // if set, the change happens only if the effect is in this state
-	Settle    *Ticket     // the claim to settle with the effect's outcome
-	Emit      *NewEvent   // an event that the effect is
-	Companion *Run        // a run to add that accompanies this one
-	Release   string      // a WaitOn whose runs go on
+	Run    *Run    // new state of the run
+	Steps  []*Step // entries, inserted or replaced
+	Effect *Effect // the ledger row, inserted or replaced
+	// From, if set, is the state that the effect must be in. A confirmed effect
+	// never becomes unconfirmed. Otherwise the change is a Conflict.
+	From       EffectState
+	Settle     *Ticket   // the claim to settle with the effect's outcome
+	Emit       *NewEvent // an event that the effect is
+	Companions []*Run    // runs to add that accompany this one
+	Release    []string  // WaitOns whose runs go on
 }
 
 // NewEvent is an event to insert with the playbooks that run for it.
@@ -22,10 +33,9 @@ type NewEvent struct {
 
 // Committed is what a Change did.
 type Committed struct {
-	Conflict  bool    // the effect was not in the state From: nothing was written
-	Runnable  []int64 // runs that can go on or start
-	Companion int64
-	EventID   int64
+	Conflict bool    // the effect was not in the state From: nothing was written
+	Runnable []int64 // runs that can go on or start
+	EventID  int64
 }
 
 // ClaimRequest asks for the right to make something once.

@@ -69,7 +69,7 @@ func insertEvent(t *tx, n record.NewEvent) (id int64, inserted bool, runs []int6
 
 func insertRun(t *tx, r record.Run) (id int64, err error) {
 	_, err = t.get(`INSERT INTO run (event_id, kind, parent, playbook, state, live, replay, created_at, updated_at, finished_at, wake_at, wait_on, wait_since, why, step, code, told, told_why, input)
-		VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, 0, ?, '', 0, '', '', '', 0, '', ?) RETURNING id`,
-		[]any{r.EventID, string(r.Kind), r.Parent, r.Playbook, string(r.State), r.Replay, micros(r.CreatedAt), micros(r.CreatedAt), micros(r.WakeAt), r.Input}, &id)
+		VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, 0, ?, '', 0, '', '', '', ?, '', ?) RETURNING id`,
+		[]any{r.EventID, string(r.Kind), r.Parent, r.Playbook, string(r.State), r.Replay, micros(r.CreatedAt), micros(r.CreatedAt), micros(r.WakeAt), r.Told, r.Input}, &id)
 	return id, err
 }

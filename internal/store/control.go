@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"strings"
 	"time"
 
@@ -9,7 +8,7 @@ import (
 )
 
 // ErrState says that the run is not in a state in which that can be done.
-var ErrState = errors.New("the run's state does not allow it")
+var ErrState = record.ErrState
 
 // Retry lets a failed run go on from the steps that failed it, with fresh
 // attempts. An effect of theirs whose outcome stayed unknown is made again: that

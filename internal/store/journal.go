@@ -27,8 +27,8 @@ func commit(t *tx, c record.Change) (out record.Committed, err error) {
 			return record.Committed{Conflict: err == nil}, err
 		}
 	}
-	if c.Step != nil {
-		if err := putStep(t, c.Step); err != nil {
+	for _, step := range c.Steps {
+		if err := putStep(t, step); err != nil {
 			return out, err
 		}
 	}
@@ -44,11 +44,12 @@ func commit(t *tx, c record.Change) (out record.Committed, err error) {
 		}
 		out.EventID, out.Runnable = id, append(out.Runnable, runs...)
 	}
-	if c.Companion != nil {
-		if out.Companion, err = insertRun(t, *c.Companion); err != nil {
+	for _, companion := range c.Companions {
+		id, err := insertRun(t, *companion)
+		if err != nil {
 			return out, err
 		}
-		out.Runnable = append(out.Runnable, out.Companion)
+		out.Runnable = append(out.Runnable, id)
 	}
 	if c.Run != nil {
 		if err := putRun(t, c.Run); err != nil {
@@ -62,8 +63,8 @@ func commit(t *tx, c record.Change) (out record.Committed, err error) {
 			out.Runnable = append(out.Runnable, passed...)
 		}
 	}
-	if c.Release != "" {
-		released, err := t.ids("UPDATE run SET wait_on = '', wake_at = 0 WHERE live = 1 AND wait_on = ? RETURNING id", c.Release)
+	for _, on := range c.Release {
+		released, err := t.ids("UPDATE run SET wait_on = '', wake_at = 0 WHERE live = 1 AND wait_on = ? RETURNING id", on)
 		if err != nil {
 			return out, err
 		}
@@ -95,17 +96,21 @@ func putStep(t *tx, s *record.Step) error {
 		s.Attempts, s.EffectKey, micros(s.StartedAt), micros(s.FinishedAt), micros(s.NextAt))
 }
 
+// putEffect writes the ledger's row and reports whether it could: what is
+// confirmed stays so.
 func putEffect(t *tx, e *record.Effect, from record.EffectState) (bool, error) {
 	if from != "" {
 		n, err := t.count("UPDATE effect SET run_id = ?, path = ?, state = ?, attempt = ?, looks = ?, unproven = ?, sent_at = ?, outcome = ? WHERE effect_key = ? AND state = ?",
 			e.RunID, e.Path, string(e.State), e.Attempt, e.Looks, e.Unproven, micros(e.SentAt), e.Outcome, e.Key, string(from))
 		return n == 1, err
 	}
-	return true, t.exec(`INSERT INTO effect (effect_key, run_id, path, action, connection, scope, serial, state, attempt, looks, unproven, sent_at, outcome)
+	n, err := t.count(`INSERT INTO effect (effect_key, run_id, path, action, connection, scope, serial, state, attempt, looks, unproven, sent_at, outcome)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (effect_key) DO UPDATE SET run_id = excluded.run_id, path = excluded.path, state = excluded.state, attempt = excluded.attempt,
-		looks = excluded.looks, unproven = excluded.unproven, sent_at = excluded.sent_at, outcome = excluded.outcome`,
+		looks = excluded.looks, unproven = excluded.unproven, sent_at = excluded.sent_at, outcome = excluded.outcome
+		WHERE effect.state <> 'confirmed' OR excluded.state = 'confirmed'`,
 		e.Key, e.RunID, e.Path, e.Action, e.Connection, e.Scope, e.Serial, string(e.State), e.Attempt, e.Looks, e.Unproven, micros(e.SentAt), e.Outcome)
+	return n == 1, err
 }
 
 // Prove confirms an effect from evidence that came from outside, unless it is

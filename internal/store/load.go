@@ -5,13 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/funnelsec/funnel/internal/record"
 )
 
 // ErrNotFound says that there is no such row.
-var ErrNotFound = errors.New("not found")
+var ErrNotFound = record.ErrNotFound
 
 const runColumns = "id, event_id, kind, parent, playbook, state, replay, created_at, updated_at, finished_at, wake_at, wait_on, wait_since, why, step, code, told, told_why, input"
 
@@ -97,11 +98,11 @@ func (s *Store) Load(ctx context.Context, run int64) (record.Loaded, error) {
 		}
 		l.Cause = &cause
 	}
-	if l.Run.State == record.Queued && l.Run.Step == "" && l.Run.Told == 0 {
-		return l, nil // never worked on: no journal yet
-	}
 	if l.Steps, err = s.Steps(ctx, run); err != nil {
 		return l, fmt.Errorf("loading the journal of run %d: %w", run, err)
+	}
+	if !slices.ContainsFunc(l.Steps, func(s record.Step) bool { return s.EffectKey != "" }) {
+		return l, nil
 	}
 	if l.Effects, err = list(ctx, s.read, scanEffect, "SELECT "+effectColumns+" FROM effect WHERE run_id = ?", run); err != nil {
 		return l, fmt.Errorf("loading the effects of run %d: %w", run, err)

@@ -27,7 +27,9 @@ type where struct {
 	args  []any
 }
 
-func (w *where) add(term string, arg any) { w.terms, w.args = append(w.terms, term), append(w.args, arg) }
+func (w *where) add(term string, arg any) {
+	w.terms, w.args = append(w.terms, term), append(w.args, arg)
+}
 
 func (w *where) page(p Page) string {
 	if p.Before > 0 {
@@ -91,7 +93,7 @@ type Summary struct {
 	OldestWaiting int64 // microseconds since 1970 of the oldest live run, 0 for none
 }
 
-// Summarize counts live and failed runs and the events of each disposition.
+// Summarize counts live and failed runs, and the events that no playbook runs for.
 func (s *Store) Summarize(ctx context.Context) (Summary, error) {
 	out := Summary{Runs: map[record.State]int{}, Events: map[record.Disposition]int{}}
 	type count struct {
@@ -106,7 +108,7 @@ func (s *Store) Summarize(ctx context.Context) (Summary, error) {
 	for _, c := range runs {
 		out.Runs[record.State(c.name)] = c.n
 	}
-	events, err := list(ctx, s.read, scan, "SELECT disposition, COUNT(*) FROM event GROUP BY disposition")
+	events, err := list(ctx, s.read, scan, "SELECT disposition, COUNT(*) FROM event WHERE disposition <> 'matched' GROUP BY disposition")
 	if err != nil {
 		return out, err
 	}

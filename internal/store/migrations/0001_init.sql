@@ -16,6 +16,8 @@ CREATE TABLE event (
 CREATE UNIQUE INDEX event_dedup_key ON event (dedup_key);
 CREATE UNIQUE INDEX event_delivery_key ON event (delivery_key) WHERE delivery_key IS NOT NULL;
 
+CREATE INDEX event_unmatched ON event (disposition) WHERE disposition <> 'matched';
+
 CREATE TABLE delivery (
   id INTEGER PRIMARY KEY,
   source TEXT NOT NULL,

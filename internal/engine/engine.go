@@ -1,0 +1,253 @@
+// Package engine runs playbooks step by step. A playbook function is replayed
+// from the top; finished steps answer from the journal, and effects go through a
+// ledger that knows planned, sent, confirmed and uncertain, so that a crash at
+// any point neither loses nor repeats one.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/metrics"
+	"github.com/funnelsec/funnel/internal/record"
+)
+
+// Journal is where the engine keeps what it must not forget. Every method that
+// writes returns after the fsync.
+type Journal interface {
+	Load(ctx context.Context, run int64) (record.Loaded, error)
+	Run(ctx context.Context, id int64) (record.Run, error)
+	Effect(ctx context.Context, key string) (record.Effect, error)
+	Unsure(ctx context.Context) ([]record.Effect, error)
+	Untold(ctx context.Context, since time.Time, limit int) ([]record.Run, error)
+	Commit(record.Change) (record.Committed, error)
+	Claim(record.ClaimRequest) (record.Claimed, error)
+	Retry(run int64, now time.Time) error
+	Skip(run int64, path string, now time.Time) error
+	Cancel(run int64, now time.Time) ([]int64, error)
+}
+
+// Queue is told which runs can be worked on and when.
+type Queue interface {
+	Add(runs ...int64)
+	Schedule(at time.Time)
+}
+
+// Gate admits actions on a connection; upstream.Governor is one. Enter returns a
+// *upstream.Blocked when the caller should come back instead of waiting.
+type Gate interface {
+	Enter(ctx context.Context) (leave func(error), err error)
+}
+
+// Connection is a configured integration, ready to be used.
+type Connection struct {
+	Name        string
+	Integration string
+	Client      any
+	Gate        Gate
+	Timeout     time.Duration // of one attempt of an action
+}
+
+// Options set the engine up.
+type Options struct {
+	Journal     Journal
+	Queue       Queue
+	Registry    *funnel.Registry
+	Connections map[string]*Connection
+	// Match returns the playbooks that run for a trigger's events.
+	Match func(trigger string) []string
+	// Settings are the playbooks' configured settings as JSON.
+	Settings map[string][]byte
+	// Lookups are the distances from sending at which an unsure effect is looked
+	// up. None: it is made again at once, which makes duplicates.
+	Lookups []time.Duration
+	// Quiet is how long an absence that cannot be proven holds an effect back.
+	Quiet time.Duration
+	// TellAfter is how long a run waits before it says so on the ticket.
+	TellAfter time.Duration
+	// Attempts is how many tries a step has.
+	Attempts int
+	// Backoff returns the wait before the next try, after n that count.
+	Backoff func(n int) time.Duration
+	Notify  *Notifier // nil: nobody
+	RunURL  func(run int64) string
+	Clock   func() time.Time
+	Log     *slog.Logger
+	Metrics *metrics.Metrics
+}
+
+// Notifier says how the notify target hears of a run that needs attention.
+type Notifier struct {
+	Action     *funnel.ActionSpec
+	Connection string
+	Input      func(Attention) ([]byte, error)
+}
+
+// Attention describes a run that gave up.
+type Attention struct {
+	Run      int64
+	Event    int64
+	Playbook string
+	Step     string
+	Code     string
+	Why      string
+	URL      string
+}
+
+// maxDepth is how long a chain of own events may be.
+const maxDepth = 3
+
+// Engine works on runs.
+type Engine struct {
+	o      Options
+	serial serialLocks
+
+	mu       sync.Mutex
+	active   map[int64]*exec
+	draining bool
+	teller   *time.Timer
+	tellAt   time.Time
+}
+
+// New returns an engine.
+func New(o Options) *Engine {
+	if o.Backoff == nil {
+		o.Backoff = Backoff
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return &Engine{o: o, active: map[int64]*exec{}, serial: serialLocks{holder: map[string]int64{}}}
+}
+
+// Start restores what the ledger says is under way.
+func (e *Engine) Start(ctx context.Context) error {
+	unsure, err := e.o.Journal.Unsure(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the ledger: %w", err)
+	}
+	for _, effect := range unsure {
+		if effect.Serial != "" {
+			e.serial.take(effect.Serial, effect.RunID)
+		}
+	}
+	e.armTeller(e.o.Clock().Add(e.o.TellAfter))
+	return nil
+}
+
+// Drain lets runs end at their next step: nothing new is begun. It does not wait.
+func (e *Engine) Drain() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.draining = true
+	if e.teller != nil {
+		e.teller.Stop()
+	}
+}
+
+// Work replays the run until it ends or has to wait. If it was parked on a
+// connection, the name is returned.
+func (e *Engine) Work(ctx context.Context, run int64) (parkedOn string) {
+	loaded, err := e.o.Journal.Load(ctx, run)
+	if err != nil {
+		if ctx.Err() == nil {
+			e.o.Log.Error("loading a run", "run", run, "error", err)
+		}
+		return ""
+	}
+	if !loaded.Run.State.Live() || loaded.Run.WakeAt.After(e.o.Clock()) && !e.tellDue(loaded.Run) {
+		return ""
+	}
+	x := newExec(ctx, e, loaded)
+	e.mu.Lock()
+	if e.draining || e.active[run] != nil {
+		e.mu.Unlock()
+		return ""
+	}
+	e.active[run] = x
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		delete(e.active, run)
+		e.mu.Unlock()
+	}()
+	x.replay(e.body(loaded))
+	return x.conclude()
+}
+
+// body returns what the run does.
+func (e *Engine) body(l record.Loaded) func(*funnel.Run) error {
+	switch l.Run.Kind {
+	case record.Tell, record.Notify:
+		return func(r *funnel.Run) error { return e.companion(r, l) }
+	}
+	p, ok := e.o.Registry.Playbook(l.Run.Playbook)
+	if !ok {
+		return func(*funnel.Run) error {
+			return funnel.Errorf(funnel.Invalid, "playbook %s does not exist any more: restore it, or cancel the run", l.Run.Playbook)
+		}
+	}
+	return func(r *funnel.Run) error { return p.Run(r, l.Event.Data) }
+}
+
+// commit writes a change and makes known what it lets go on.
+func (e *Engine) commit(c record.Change) (record.Committed, error) {
+	done, err := e.o.Journal.Commit(c)
+	if err != nil {
+		return done, fmt.Errorf("journalling: %w", err)
+	}
+	e.o.Queue.Add(done.Runnable...)
+	return done, nil
+}
+
+// ErrBusy says that a run is being worked on.
+var ErrBusy = errors.New("the run is being worked on")
+
+// Retry lets a failed run go on from the step that failed it.
+func (e *Engine) Retry(run int64) error {
+	return e.control(run, func() error { return e.o.Journal.Retry(run, e.o.Clock()) })
+}
+
+// Skip gives the step an empty outcome and lets the run go on.
+func (e *Engine) Skip(run int64, path string) error {
+	return e.control(run, func() error { return e.o.Journal.Skip(run, path, e.o.Clock()) })
+}
+
+func (e *Engine) control(run int64, change func() error) error {
+	e.mu.Lock()
+	busy := e.active[run] != nil
+	e.mu.Unlock()
+	if busy {
+		return ErrBusy
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	e.o.Queue.Add(run)
+	return nil
+}
+
+// Cancel ends a run. One that is being worked on ends before its next step.
+func (e *Engine) Cancel(run int64) error {
+	e.mu.Lock()
+	x := e.active[run]
+	if x != nil {
+		x.cancel()
+	}
+	e.mu.Unlock()
+	if x != nil {
+		return nil
+	}
+	woken, err := e.o.Journal.Cancel(run, e.o.Clock())
+	if err != nil {
+		return err
+	}
+	e.o.Queue.Add(woken...)
+	e.freeSerial(run)
+	return nil
+}

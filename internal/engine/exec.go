@@ -1,0 +1,292 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/record"
+)
+
+// exec is one replay of a run; it is the playbook's funnel.Runtime.
+type exec struct {
+	e     *Engine
+	ctx   context.Context
+	event record.Event
+	cause *record.Event
+
+	mu        sync.Mutex // parallel branches share what follows
+	run       record.Run
+	steps     map[string]*record.Step
+	effects   map[string]*record.Effect
+	waits     []wait
+	aborted   error
+	cancelled bool
+	dropped   bool // the replay ends without a trace: the process is stopping
+	progress  bool // a step has finished in this replay
+
+	// how the playbook function ended
+	returned bool
+	err      error
+	panicked any
+	stack    []byte
+}
+
+// wait is why a branch of the run cannot go on.
+type wait struct {
+	on       string    // a record.Wait… name; empty: only the time
+	at       time.Time // zero: nobody knows
+	why      string
+	step     string
+	steps    []*record.Step // entries to journal with the wait
+	effect   *record.Effect
+	recorded bool // the wait is in the table already
+}
+
+func newExec(ctx context.Context, e *Engine, l record.Loaded) *exec {
+	x := &exec{e: e, ctx: ctx, run: l.Run, event: l.Event, cause: l.Cause, steps: map[string]*record.Step{}, effects: map[string]*record.Effect{}}
+	for _, s := range l.Steps {
+		x.steps[s.Path] = &s
+	}
+	for _, f := range l.Effects {
+		x.effects[f.Key] = &f
+	}
+	return x
+}
+
+// replay calls the playbook in a goroutine of its own, which a wait ends by
+// runtime.Goexit: no playbook can swallow that.
+func (x *exec) replay(body func(*funnel.Run) error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil {
+				x.panicked, x.stack = v, debug.Stack()
+			}
+		}()
+		x.err = body(funnel.NewRun(x))
+		x.returned = true
+	}()
+	<-done
+}
+
+// Context returns the context of the replay.
+func (x *exec) Context() context.Context { return x.ctx }
+
+// Info describes the run.
+func (x *exec) Info() funnel.RunInfo {
+	return funnel.RunInfo{
+		ID: strconv.FormatInt(x.run.ID, 10), EventID: strconv.FormatInt(x.event.ID, 10), Playbook: x.run.Playbook,
+		Source: x.event.Source, ReceivedAt: x.event.ReceivedAt,
+	}
+}
+
+// Settings returns the playbook's configured settings.
+func (x *exec) Settings() []byte { return x.e.o.Settings[x.run.Playbook] }
+
+// Skipped reports whether a person skipped the step.
+func (x *exec) Skipped(path string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := x.steps[path]
+	return s != nil && s.State == record.Skipped
+}
+
+// Abort fails the run.
+func (x *exec) Abort(err error) {
+	x.mu.Lock()
+	if x.aborted == nil {
+		x.aborted = err
+	}
+	x.mu.Unlock()
+	runtime.Goexit()
+}
+
+func (x *exec) cancel() {
+	x.mu.Lock()
+	x.cancelled = true
+	x.mu.Unlock()
+}
+
+// suspend ends the goroutine until the wait is over.
+func (x *exec) suspend(w wait) {
+	x.mu.Lock()
+	x.waits = append(x.waits, w)
+	x.mu.Unlock()
+	runtime.Goexit()
+}
+
+// drop ends the replay as if it had not been: the journal says where to go on.
+func (x *exec) drop() {
+	x.mu.Lock()
+	x.dropped = true
+	x.mu.Unlock()
+	runtime.Goexit()
+}
+
+// mayGoOn ends the goroutine when the run was cancelled or the server stops.
+func (x *exec) mayGoOn() {
+	x.e.mu.Lock()
+	draining := x.e.draining
+	x.e.mu.Unlock()
+	x.mu.Lock()
+	cancelled := x.cancelled
+	x.mu.Unlock()
+	if draining || cancelled || x.ctx.Err() != nil {
+		x.drop()
+	}
+}
+
+// Step performs the call as the step of the path, or answers from the journal.
+func (x *exec) Step(path string, call funnel.Call) ([]byte, error) {
+	spec := call.Action
+	s, entered := x.enter(path, spec.ID, call.Input)
+	if entered {
+		switch s.State {
+		case record.Succeeded:
+			return s.Outcome, nil
+		case record.Skipped:
+			return nil, nil
+		case record.Failed:
+			return nil, failureOf(s)
+		}
+	}
+	x.mayGoOn()
+	conn, err := x.connection(spec, call.Connection)
+	if err != nil {
+		return nil, x.fail(s, nil, err)
+	}
+	s.Connection = conn.Name
+	if spec.Effect == funnel.Reads {
+		return x.lookUp(s, spec, conn)
+	}
+	return x.effect(s, spec, conn)
+}
+
+// enter returns the journal entry of the path, or a new one. An entry for
+// another action or input means that the playbook is not the one that wrote it.
+func (x *exec) enter(path, action string, input []byte) (s *record.Step, entered bool) {
+	sum := sha256.Sum256(input)
+	hash := hex.EncodeToString(sum[:16])
+	x.mu.Lock()
+	s = x.steps[path]
+	if s != nil {
+		x.mu.Unlock()
+		if s.Action != action || s.InputHash != hash {
+			x.Abort(funnel.Errorf(funnel.Conflict, "playbook changed: step %s was %s with other input when it was journalled; cancel the run, or put the playbook back and retry", path, s.Action))
+		}
+		return s, true
+	}
+	s = &record.Step{RunID: x.run.ID, Path: path, Seq: len(x.steps) + 1, Action: action, InputHash: hash, Input: input, State: record.Queued, StartedAt: x.e.o.Clock()}
+	x.steps[path] = s
+	x.mu.Unlock()
+	return s, false
+}
+
+// connection returns the named connection, else the event's, else the only one
+// of the action's integration.
+func (x *exec) connection(spec *funnel.ActionSpec, name string) (*Connection, error) {
+	integration := spec.Integration()
+	if name == "" && x.event.Connection != "" {
+		if c := x.e.o.Connections[x.event.Connection]; c != nil && c.Integration == integration {
+			return c, nil
+		}
+	}
+	if name != "" {
+		c := x.e.o.Connections[name]
+		if c == nil || c.Integration != integration {
+			return nil, funnel.Errorf(funnel.Invalid, "%s needs connection %s of integration %s, which is not configured", spec.ID, name, integration)
+		}
+		return c, nil
+	}
+	var only *Connection
+	for _, c := range x.e.o.Connections {
+		if c.Integration != integration {
+			continue
+		}
+		if only != nil {
+			return nil, funnel.Errorf(funnel.Invalid, "%s could use connection %s or %s: name one in the playbook", spec.ID, only.Name, c.Name)
+		}
+		only = c
+	}
+	if only == nil {
+		return nil, funnel.Errorf(funnel.Invalid, "%s needs a connection of integration %s, and none is configured: add one under connections", spec.ID, integration)
+	}
+	return only, nil
+}
+
+// Record journals a local value.
+func (x *exec) Record(path string, fn func() ([]byte, error)) ([]byte, error) {
+	s, entered := x.enter(path, "record", nil)
+	if entered && s.State == record.Succeeded {
+		return s.Outcome, nil
+	}
+	x.mayGoOn()
+	value, err := fn()
+	if err != nil {
+		return nil, err
+	}
+	x.succeed(s, record.Change{}, value)
+	return value, nil
+}
+
+// Sleep waits durably.
+func (x *exec) Sleep(path string, d time.Duration) {
+	s, entered := x.enter(path, "sleep", []byte(d.String()))
+	if entered && s.State == record.Succeeded {
+		return
+	}
+	x.mayGoOn()
+	now := x.e.o.Clock()
+	if !entered {
+		s.State, s.NextAt = record.Waiting, now.Add(d)
+	}
+	if now.Before(s.NextAt) {
+		x.suspend(wait{at: s.NextAt, why: "the playbook sleeps", step: path, steps: []*record.Step{s}})
+	}
+	x.succeed(s, record.Change{}, nil)
+}
+
+// succeed journals the step's outcome, together with what else the change says.
+func (x *exec) succeed(s *record.Step, c record.Change, outcome []byte) {
+	s.State, s.Outcome, s.FinishedAt, s.Code, s.Error, s.NextAt = record.Succeeded, outcome, x.e.o.Clock(), "", "", time.Time{}
+	x.journal(s, c)
+	x.e.o.Metrics.Step(s.Action, "succeeded", s.FinishedAt.Sub(s.StartedAt))
+}
+
+// journal commits the step's entry. The run's row says that it gets on.
+func (x *exec) journal(s *record.Step, c record.Change) record.Committed {
+	c.Steps = append(c.Steps, s)
+	x.mu.Lock()
+	x.progress = true
+	if x.run.State != record.Running || x.run.WaitOn != "" || !x.run.WakeAt.IsZero() || x.run.Why != "" {
+		x.run.State, x.run.WaitOn, x.run.WakeAt, x.run.WaitSince, x.run.Why = record.Running, "", time.Time{}, time.Time{}, ""
+		x.run.UpdatedAt = x.e.o.Clock()
+		run := x.run
+		c.Run = &run
+	}
+	x.mu.Unlock()
+	done, err := x.e.commit(c)
+	if err != nil {
+		x.broken(err)
+	}
+	return done
+}
+
+// broken ends the replay because the journal cannot be written: what is not in
+// it has not happened, and the run goes on when it can be.
+func (x *exec) broken(err error) {
+	x.e.o.Log.Error("a run stops because its journal cannot be written", "run", x.run.ID, "error", err)
+	x.e.later(x.run.ID)
+	x.drop()
+}
+
+func (x *exec) String() string { return fmt.Sprintf("run %d (%s)", x.run.ID, x.run.Playbook) }

@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/record"
+	"github.com/funnelsec/funnel/internal/upstream"
+)
+
+// Backoff is the default wait before the next try, after n that count: up to
+// 1 s, 2 s, 4 s … 5 min, with full jitter.
+func Backoff(n int) time.Duration {
+	ceiling := min(time.Second<<min(n, 20), 5*time.Minute)
+	return time.Duration(rand.Int64N(int64(ceiling))) + time.Millisecond
+}
+
+// stepError is the final failure of a step.
+type stepError struct {
+	path string
+	err  *funnel.Error
+}
+
+func (e *stepError) Error() string { return fmt.Sprintf("step %s: %v", e.path, e.err) }
+func (e *stepError) Unwrap() error { return e.err }
+
+func failureOf(s *record.Step) error {
+	return &stepError{path: s.Path, err: &funnel.Error{Code: funnel.Code(s.Code), Message: s.Error}}
+}
+
+// lookUp performs an action that only reads.
+func (x *exec) lookUp(s *record.Step, spec *funnel.ActionSpec, conn *Connection) ([]byte, error) {
+	leave := x.pass(s, conn)
+	out, err := x.invoke(spec, conn, s, funnel.Attempt{Number: s.Attempts + 1})
+	leave(err)
+	if err == nil {
+		x.succeed(s, record.Change{}, out)
+		return out, nil
+	}
+	return nil, x.again(s, conn, nil, err)
+}
+
+// pass enters the connection's gate, or parks the run.
+func (x *exec) pass(s *record.Step, conn *Connection) (leave func(error)) {
+	leave, err := conn.Gate.Enter(x.ctx)
+	var blocked *upstream.Blocked
+	switch {
+	case err == nil:
+		return leave
+	case errors.As(err, &blocked):
+		x.park(s, conn, blocked)
+	case x.ctx.Err() == nil:
+		x.e.o.Log.Error("entering a connection", "connection", conn.Name, "error", err)
+	}
+	x.drop()
+	return nil
+}
+
+func (x *exec) park(s *record.Step, conn *Connection, b *upstream.Blocked) {
+	w := wait{on: record.WaitConnection(conn.Name), at: b.Until, why: fmt.Sprintf("%s: %s", conn.Name, b.Why), step: s.Path}
+	if s.State != record.Queued {
+		w.steps = []*record.Step{s}
+	}
+	x.suspend(w)
+}
+
+// invoke makes one attempt, fenced against panics and bounded in time.
+func (x *exec) invoke(spec *funnel.ActionSpec, conn *Connection, s *record.Step, attempt funnel.Attempt) (out []byte, err error) {
+	return fenced(x, conn, spec.ID, func(ctx context.Context) ([]byte, error) {
+		return spec.Invoke(funnel.WithAttempt(ctx, attempt), conn.Client, s.Input)
+	})
+}
+
+func fenced[T any](x *exec, conn *Connection, what string, fn func(context.Context) (T, error)) (v T, err error) {
+	ctx, cancel := context.WithTimeout(x.ctx, conn.Timeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			x.e.o.Log.Error("a panic in an action", "action", what, "run", x.run.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = funnel.Errorf(funnel.Internal, "%s panicked; the log has the stack", what)
+		}
+	}()
+	v, err = fn(ctx)
+	if err != nil && ctx.Err() != nil && funnel.CodeOf(err) == funnel.Internal {
+		err = &funnel.Error{Code: funnel.Uncertain, Message: fmt.Sprintf("%s did not answer within %s", what, conn.Timeout), Err: err}
+	}
+	return v, err
+}
+
+// again decides what follows a failed attempt that surely changed nothing: a
+// wait, or the step's final failure, which is returned.
+func (x *exec) again(s *record.Step, conn *Connection, f *record.Effect, err error) error {
+	if x.ctx.Err() != nil {
+		x.drop()
+	}
+	var e *funnel.Error
+	if !errors.As(err, &e) {
+		x.e.o.Log.Error("an action failed without a code", "action", s.Action, "run", x.run.ID, "error", err)
+		e = funnel.Errorf(funnel.Internal, "%s failed in an unexpected way; the log tells more", s.Action)
+	}
+	now := x.e.o.Clock()
+	s.State, s.Code, s.Error = record.Waiting, string(e.Code), e.Error()
+	switch e.Code {
+	case funnel.Throttled:
+		s.NextAt = e.RetryAt
+		if s.NextAt.IsZero() {
+			s.NextAt = now.Add(x.e.o.Backoff(3))
+		}
+		x.suspend(wait{at: s.NextAt, why: fmt.Sprintf("%s: %s", conn.Name, e.Error()), step: s.Path, steps: []*record.Step{s}, effect: f})
+	case funnel.Unavailable, funnel.Uncertain, funnel.Internal:
+		if b := x.blocked(conn); b != nil && e.Code != funnel.Internal { // waiting for an upstream uses up no attempt
+			x.suspend(wait{on: record.WaitConnection(conn.Name), at: b.Until, why: fmt.Sprintf("%s: %s", conn.Name, e.Error()), step: s.Path, steps: []*record.Step{s}, effect: f})
+		}
+		s.Attempts++
+		if s.Attempts < x.e.o.Attempts {
+			s.NextAt = now.Add(x.e.o.Backoff(s.Attempts))
+			if e.RetryAt.After(s.NextAt) {
+				s.NextAt = e.RetryAt
+			}
+			x.suspend(wait{at: s.NextAt, why: fmt.Sprintf("%s: %s", conn.Name, e.Error()), step: s.Path, steps: []*record.Step{s}, effect: f})
+		}
+	}
+	return x.fail(s, f, e)
+}
+
+// blocked returns why the connection takes nobody now, nil if it does.
+func (x *exec) blocked(conn *Connection) *upstream.Blocked {
+	g, ok := conn.Gate.(interface{ State() upstream.State })
+	if !ok {
+		return nil
+	}
+	s := g.State()
+	if s.Blocked == "" || s.Breaker == "closed" {
+		return nil
+	}
+	return &upstream.Blocked{Connection: conn.Name, Why: s.Blocked, Until: s.BlockedUntil}
+}
+
+// fail journals the step's final failure and returns it.
+func (x *exec) fail(s *record.Step, f *record.Effect, err error) error {
+	var e *funnel.Error
+	if !errors.As(err, &e) {
+		e = funnel.Errorf(funnel.Internal, "%s", err.Error())
+	}
+	s.State, s.Code, s.Error, s.FinishedAt, s.NextAt = record.Failed, string(e.Code), e.Error(), x.e.o.Clock(), time.Time{}
+	if x.journal(s, record.Change{Effect: f}).Conflict { // proven in the meantime
+		x.e.later(x.run.ID)
+		x.drop()
+	}
+	x.e.o.Metrics.Step(s.Action, "failed", s.FinishedAt.Sub(s.StartedAt))
+	return &stepError{path: s.Path, err: e}
+}

@@ -1,0 +1,107 @@
+// Package metrics counts what the server does, for Prometheus.
+package metrics
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are the server's counters. A nil *Metrics counts nothing.
+type Metrics struct {
+	registry   *prometheus.Registry
+	deliveries *prometheus.CounterVec
+	denied     *prometheus.CounterVec
+	unmatched  prometheus.Counter
+	runs       *prometheus.CounterVec
+	runTime    *prometheus.HistogramVec
+	steps      *prometheus.CounterVec
+	stepTime   *prometheus.HistogramVec
+	unsure     prometheus.Counter
+	accepting  prometheus.Histogram
+}
+
+// New returns counters of a registry of their own.
+func New() *Metrics {
+	m := &Metrics{
+		registry:   prometheus.NewRegistry(),
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_deliveries_total", Help: "Authenticated deliveries by source and verdict."}, []string{"source", "verdict"}),
+		denied:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_denied_total", Help: "Requests whose authentication failed, by what they asked for."}, []string{"what"}),
+		unmatched:  prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_unmatched_events_total", Help: "Events that no playbook ran for."}),
+		runs:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_runs_total", Help: "Ended runs by playbook and state."}, []string{"playbook", "state"}),
+		runTime:    prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "funnel_run_seconds", Help: "From a run's creation to its end.", Buckets: prometheus.ExponentialBuckets(0.01, 4, 10)}, []string{"playbook"}),
+		steps:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_steps_total", Help: "Ended steps by action and state."}, []string{"action", "state"}),
+		stepTime:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "funnel_step_seconds", Help: "From a step's start to its end, waits included.", Buckets: prometheus.ExponentialBuckets(0.005, 4, 10)}, []string{"action"}),
+		unsure:     prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_unsure_effects_total", Help: "Effects whose outcome was unknown and had to be looked up."}),
+		accepting:  prometheus.NewHistogram(prometheus.HistogramOpts{Name: "funnel_accept_seconds", Help: "From a delivery's arrival to its durable acceptance.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
+	}
+	m.registry.MustRegister(m.deliveries, m.denied, m.unmatched, m.runs, m.runTime, m.steps, m.stepTime, m.unsure, m.accepting,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Gauge adds a value that is read when asked for.
+func (m *Metrics) Gauge(name, help string, labels map[string]string, value func() float64) {
+	if m != nil {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
+	}
+}
+
+// Delivery counts a delivery.
+func (m *Metrics) Delivery(source, verdict string) {
+	if m != nil {
+		m.deliveries.WithLabelValues(source, verdict).Inc()
+	}
+}
+
+// Accepted observes how long a durable acceptance took.
+func (m *Metrics) Accepted(d time.Duration) {
+	if m != nil {
+		m.accepting.Observe(d.Seconds())
+	}
+}
+
+// Denied counts a failed authentication; what is "hook" or "api".
+func (m *Metrics) Denied(what string) {
+	if m != nil {
+		m.denied.WithLabelValues(what).Inc()
+	}
+}
+
+// Unmatched counts an event that no playbook runs for.
+func (m *Metrics) Unmatched() {
+	if m != nil {
+		m.unmatched.Inc()
+	}
+}
+
+// Run counts an ended run.
+func (m *Metrics) Run(playbook, state string, took time.Duration) {
+	if m != nil {
+		m.runs.WithLabelValues(playbook, state).Inc()
+		m.runTime.WithLabelValues(playbook).Observe(took.Seconds())
+	}
+}
+
+// Step counts an ended step.
+func (m *Metrics) Step(action, state string, took time.Duration) {
+	if m != nil {
+		m.steps.WithLabelValues(action, state).Inc()
+		m.stepTime.WithLabelValues(action).Observe(took.Seconds())
+	}
+}
+
+// Unsure counts an effect with an unknown outcome.
+func (m *Metrics) Unsure() {
+	if m != nil {
+		m.unsure.Inc()
+	}
+}
