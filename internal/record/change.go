@@ -66,3 +66,19 @@ type Loaded struct {
 	Steps   []Step
 	Effects []Effect
 }
+
+// Proof is what came from outside to prove an effect of ours. It is believed
+// only for the effect's own connection and scope.
+type Proof struct {
+	EffectKey, Connection, Scope string
+	EventKey                     string // of the event that the effect is
+	Outcome                      []byte
+}
+
+// Proven is what became of a Proof.
+type Proven struct {
+	Known   bool // the ledger has the effect
+	Verdict Verdict
+	EventID int64   // the event that the effect is, if it is stored already
+	Runs    []int64 // that can go on
+}

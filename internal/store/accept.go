@@ -2,31 +2,23 @@ package store
 
 import "github.com/funnelsec/funnel/internal/record"
 
-// Accepted is what became of an arrival.
-type Accepted struct {
-	EventID   int64
-	Duplicate bool
-	Runs      []int64
-}
-
 // Accept stores the delivery and, unless its keys are known already, the event
-// with a run for each playbook, in one transaction. It returns after the fsync.
-func (s *Store) Accept(d record.Delivery, e record.NewEvent) (Accepted, error) {
-	var out Accepted
-	err := s.writer.do(func(t *tx) error {
-		out = Accepted{}
-		id, inserted, runs, err := insertEvent(t, e)
-		if err != nil {
+// with a run for each playbook, in one transaction. It returns after the fsync:
+// the event's id, of a duplicate the first one's, and the runs that can start.
+func (s *Store) Accept(d record.Delivery, e record.NewEvent) (eventID int64, duplicate bool, runs []int64, err error) {
+	err = s.writer.do(func(t *tx) (err error) {
+		var inserted bool
+		if eventID, inserted, runs, err = insertEvent(t, e); err != nil {
 			return err
 		}
-		out = Accepted{EventID: id, Duplicate: !inserted, Runs: runs}
-		d.EventID, d.Verdict = id, record.Accepted
-		if !inserted {
+		duplicate = !inserted
+		d.EventID, d.Verdict = eventID, record.Accepted
+		if duplicate {
 			d.Verdict = record.Duplicate
 		}
 		return insertDelivery(t, d)
 	})
-	return out, err
+	return eventID, duplicate, runs, err
 }
 
 // Deliver stores a delivery that is no event.
@@ -57,14 +49,31 @@ func insertEvent(t *tx, n record.NewEvent) (id int64, inserted bool, runs []int6
 		}
 		return id, false, nil, err
 	}
+	runs, err = insertRuns(t, id, n)
+	return id, true, runs, err
+}
+
+func insertRuns(t *tx, event int64, n record.NewEvent) (runs []int64, err error) {
 	for _, name := range n.Playbooks {
-		run, err := insertRun(t, record.Run{EventID: id, Kind: record.Playbook, Playbook: name, State: record.Queued, CreatedAt: e.ReceivedAt})
+		run, err := insertRun(t, record.Run{EventID: event, Kind: record.Playbook, Playbook: name, State: record.Queued, CreatedAt: n.Event.ReceivedAt})
 		if err != nil {
-			return 0, false, nil, err
+			return nil, err
 		}
 		runs = append(runs, run)
 	}
-	return id, true, runs, nil
+	return runs, nil
+}
+
+// adoptEvent turns a stored event that started nothing because our own account
+// caused it into the event of the effect that it turned out to be.
+func adoptEvent(t *tx, id int64, n record.NewEvent) ([]int64, error) {
+	e := n.Event
+	changed, err := t.count("UPDATE event SET data = ?, disposition = ?, cause_run = ?, cause_event = ?, depth = ? WHERE id = ? AND disposition = ?",
+		e.Data, string(e.Disposition), e.CauseRun, e.CauseEvent, e.Depth, id, string(record.Own))
+	if err != nil || changed == 0 {
+		return nil, err
+	}
+	return insertRuns(t, id, n)
 }
 
 func insertRun(t *tx, r record.Run) (id int64, err error) {

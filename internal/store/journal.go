@@ -38,7 +38,10 @@ func commit(t *tx, c record.Change) (out record.Committed, err error) {
 		}
 	}
 	if c.Emit != nil {
-		id, _, runs, err := insertEvent(t, *c.Emit)
+		id, inserted, runs, err := insertEvent(t, *c.Emit)
+		if err == nil && !inserted {
+			runs, err = adoptEvent(t, id, *c.Emit)
+		}
 		if err != nil {
 			return out, err
 		}
@@ -113,27 +116,36 @@ func putEffect(t *tx, e *record.Effect, from record.EffectState) (bool, error) {
 	return n == 1, err
 }
 
-// Prove confirms an effect from evidence that came from outside, unless it is
-// confirmed already. It is believed only for the effect's own connection and
-// scope. The run that waits for it goes on.
-func (s *Store) Prove(d record.Delivery, key, connection, scope string, outcome []byte) (known bool, runs []int64, err error) {
-	err = s.writer.do(func(t *tx) error {
-		known, runs = false, nil
+// Prove confirms an effect from evidence that came from outside. The run that
+// waits for it goes on; the event that the effect is comes from that run alone.
+func (s *Store) Prove(d record.Delivery, p record.Proof) (record.Proven, error) {
+	var out record.Proven
+	err := s.writer.do(func(t *tx) error {
+		out = record.Proven{Verdict: record.Evidence}
 		var run int64
-		var state, path string
-		found, err := t.get("SELECT run_id, state, path FROM effect WHERE effect_key = ? AND connection = ? AND scope = ?", []any{key, connection, scope}, &run, &state, &path)
-		if err != nil || !found || record.EffectState(state) == record.Confirmed {
+		var state string
+		found, err := t.get("SELECT run_id, state FROM effect WHERE effect_key = ? AND connection = ? AND scope = ?", []any{p.EffectKey, p.Connection, p.Scope}, &run, &state)
+		if err != nil || !found {
 			return err
 		}
-		known = true
-		if err := t.exec("UPDATE effect SET state = ?, outcome = ? WHERE effect_key = ?", string(record.Confirmed), outcome, key); err != nil {
-			return err
+		out.Known = true
+		if record.EffectState(state) == record.Confirmed {
+			if _, err := t.get("SELECT id FROM event WHERE dedup_key = ?", []any{p.EventKey}, &out.EventID); err != nil {
+				return err
+			}
+			if out.EventID != 0 {
+				out.Verdict = record.Duplicate
+			}
+		} else {
+			if err := t.exec("UPDATE effect SET state = ?, outcome = ? WHERE effect_key = ?", string(record.Confirmed), p.Outcome, p.EffectKey); err != nil {
+				return err
+			}
+			if out.Runs, err = t.ids("UPDATE run SET wake_at = 0, wait_on = '' WHERE id = ? AND live = 1 RETURNING id", run); err != nil {
+				return err
+			}
 		}
-		if runs, err = t.ids("UPDATE run SET wake_at = 0, wait_on = '' WHERE id = ? AND live = 1 RETURNING id", run); err != nil {
-			return err
-		}
-		d.Verdict = record.Evidence
+		d.Verdict, d.EventID = out.Verdict, out.EventID
 		return insertDelivery(t, d)
 	})
-	return known, runs, err
+	return out, err
 }
