@@ -55,6 +55,14 @@ func Settings[S any](defaults S) PlaybookOption {
 	return func(p *Playbook) { p.settings = defaults }
 }
 
+// SettingsType returns the type of the playbook's settings, nil if it has none.
+func (p *Playbook) SettingsType() reflect.Type {
+	if p.settings == nil {
+		return nil
+	}
+	return reflect.TypeOf(p.settings)
+}
+
 // CheckSettings reports whether the configured settings, as JSON, fit.
 func (p *Playbook) CheckSettings(settings []byte) error {
 	if len(settings) == 0 {

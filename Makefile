@@ -1,0 +1,53 @@
+# Every target works on a machine that has only Go (1.26 or later) and git.
+
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
+export CGO_ENABLED = 0
+
+.PHONY: help build check test lint generate verify demo e2e fault bench race fuzz
+
+help: ## Show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
+
+build: ## Build bin/funnel
+	go build -trimpath -o bin/funnel ./cmd/funnel
+
+check: lint verify build e2e fault ## Everything that CI checks beside the tests
+
+test: ## Run the tests
+	go test ./...
+
+lint: ## Check format, vet and staticcheck
+	@unformatted=$$($(GOFUMPT) -l .); test -z "$$unformatted" || { echo "run 'make generate' to format:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	$(STATICCHECK) ./...
+	go mod verify
+
+generate: ## Write what is generated: format, reference documentation
+	$(GOFUMPT) -w .
+	go test ./internal/docgen -run Reference -update
+
+verify: ## Fail if what is generated is stale
+	go test ./internal/docgen -run Reference
+	go mod tidy -diff
+
+demo: ## Watch alerts become tickets
+	go run ./cmd/funnel demo
+
+e2e: ## Run the built program from the outside
+	go test -count=1 ./test/e2e -e2e
+
+fault: ## Kill the server in the middle of 1,000 alerts
+	go test -count=1 -timeout 20m ./test/fault -fault
+
+bench: ## Print the ratios against bare ceilings
+	go test -count=1 -timeout 20m ./test/bench -bench -v
+
+race: ## Run the tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race ./...
+
+fuzz: ## Fuzz each target for 20 seconds
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+	  for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go | sed 's/func //'); do \
+	    echo "$$dir $$target"; go test $$dir -run '^$$' -fuzz "^$$target$$" -fuzztime 20s || exit 1; \
+	  done; done

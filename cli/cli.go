@@ -1,0 +1,114 @@
+// Package cli is Funnel's command line. Main takes the registry of a build, so
+// that a build with other integrations has the same commands.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/funnelsec/funnel"
+)
+
+// The exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+	exitConfig = 78 // EX_CONFIG of sysexits.h: do not restart, mend the configuration
+)
+
+// program is what the commands share.
+type program struct {
+	registry *funnel.Registry
+	out, err io.Writer
+}
+
+// Main runs the command line and returns the exit code.
+func Main(registry *funnel.Registry, args []string) int {
+	p := &program{registry: registry, out: os.Stdout, err: os.Stderr}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	return p.run(ctx, args)
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
+	root := p.root()
+	root.SetArgs(args)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	err := root.ExecuteContext(ctx)
+	var code exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		if code.err != nil {
+			fmt.Fprintf(p.err, "funnel: %v\n", code.err)
+		}
+		return code.code
+	}
+	fmt.Fprintf(p.err, "funnel: %v\n", err)
+	return exitUsage
+}
+
+// exitError is an error with its exit code; a nil err has been shown already.
+type exitError struct {
+	code int
+	err  error
+}
+
+// Error returns the text of the cause.
+func (e exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+// Unwrap returns the cause.
+func (e exitError) Unwrap() error { return e.err }
+
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return exitError{exitFailed, err}
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "funnel",
+		Short: "Security automation: alerts become enriched tickets, durably",
+		Long: `Funnel takes alerts by webhook, stores them durably, opens one ticket for each
+and writes on the ticket what other systems know about the user, the file and
+the host. Start with "funnel demo": it needs no account anywhere.`,
+		SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.AddCommand(p.serve(), p.demo(), p.check(), p.list(), p.show(), p.version())
+	return root
+}
+
+func (p *program) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(*cobra.Command, []string) { fmt.Fprintf(p.out, "funnel %s\n", Version()) },
+	}
+}
+
+// Version returns the version that the binary was built as.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/funnelsec/funnel/internal/app"
+	"github.com/funnelsec/funnel/internal/config"
+)
+
+// drainTime is how long running steps may finish after a signal.
+const drainTime = 30 * time.Second
+
+func (p *program) serve() *cobra.Command {
+	var path, format string
+	var withStdin bool
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
+		Long: `Run the server until SIGINT or SIGTERM. It then takes no new request, lets
+running steps finish for up to 30 seconds and ends; a second signal ends it at
+once, which loses nothing. Exit code 78 means that the configuration or the data
+directory has to be mended first.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			handler, err := logHandler(p.err, format)
+			if err != nil {
+				return exitError{exitUsage, err}
+			}
+			ctx := cmd.Context()
+			if withStdin {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithCancel(ctx)
+				defer cancel()
+				go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }()
+			}
+			return p.serveUntil(ctx, path, handler)
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "funnel.yaml", "configuration file")
+	cmd.Flags().StringVar(&format, "log", "text", "format of the log on standard error: text or json")
+	cmd.Flags().BoolVar(&withStdin, "exit-with-stdin", false, "end when standard input is closed")
+	_ = cmd.Flags().MarkHidden("exit-with-stdin")
+	return cmd
+}
+
+func logHandler(w io.Writer, format string) (slog.Handler, error) {
+	switch format {
+	case "text":
+		return slog.NewTextHandler(w, nil), nil
+	case "json":
+		return slog.NewJSONHandler(w, nil), nil
+	}
+	return nil, fmt.Errorf("--log %q: want text or json", format)
+}
+
+func (p *program) serveUntil(ctx context.Context, path string, handler slog.Handler) error {
+	c, err := config.Load(path, os.Getenv)
+	if err != nil {
+		return exitError{exitConfig, err}
+	}
+	a, err := app.New(ctx, app.Options{Config: c, Registry: p.registry, Version: Version(), Log: handler, Notices: p.err})
+	if err != nil {
+		return exitError{exitConfig, err}
+	}
+	startErr := a.Start(ctx)
+	if startErr == nil {
+		<-ctx.Done()
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	return failed(errors.Join(startErr, a.Stop(stop)))
+}
+
+func (p *program) check() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use: "check", Short: "Check the configuration", Args: cobra.NoArgs,
+		Long: `Check the configuration against the integrations, triggers and playbooks of
+this build. No secret is read and nobody is contacted. Exit code 78 means that
+something has to be mended.`,
+		RunE: func(*cobra.Command, []string) error {
+			c, err := config.Load(path, os.Getenv)
+			if err == nil {
+				err = app.Check(c, p.registry)
+			}
+			if err != nil {
+				return exitError{exitConfig, err}
+			}
+			fmt.Fprintf(p.out, "%s is fine: %d connections, %d sources\n", path, len(c.Connections), len(c.Sources))
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "funnel.yaml", "configuration file")
+	return cmd
+}

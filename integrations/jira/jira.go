@@ -1,0 +1,93 @@
+// Package jira opens tickets and keeps comments in Jira Cloud (REST API version
+// 3), and turns Jira's webhooks into events.
+//
+// Jira's create and comment calls know no idempotency key. What Funnel makes
+// therefore carries its effect key, so that an unsure outcome can be looked up
+// instead of being repeated: an issue as the label "funnel-<key>" and the
+// entity property "funnel.effect", a comment as a property. A comment is looked
+// up by reading the issue; an issue by a label search, whose index lags, so that
+// absence needs a proof that the index has caught up.
+//
+// What comes from outside is written as text nodes of Atlassian's document
+// format: it cannot become a mention, a link or an image.
+package jira
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/funnelsec/funnel"
+)
+
+// Config are the options of a connection to one Jira Cloud site.
+type Config struct {
+	URL   string        `json:"url" doc:"Address of the site" example:"https://example.atlassian.net"`
+	Email string        `json:"email" doc:"Mail address of the account that Funnel uses; give it an account of its own" example:"funnel@example.com"`
+	Token funnel.Secret `json:"token" doc:"API token of the account"`
+}
+
+// Actions of the integration.
+var (
+	// OpenTicket opens one ticket per project, fingerprint and window.
+	OpenTicket = funnel.NewAction("jira.open_ticket", "Open a ticket, once for the same thing.", funnel.Writes, (*Client).OpenTicket,
+		funnel.Find((*Client).findTicket), funnel.Fresh((*Client).indexFresh),
+		funnel.OnePer(claimTicket, repeatTicket), funnel.Emits(IssueCreated, ticketKey, ticketEvent))
+	// GetIssue reads an issue.
+	GetIssue = funnel.NewAction("jira.get_issue", "Get an issue.", funnel.Reads, (*Client).GetIssue)
+	// SearchIssues searches for issues.
+	SearchIssues = funnel.NewAction("jira.search_issues", "Search for issues.", funnel.Reads, (*Client).SearchIssues)
+	// AddComment comments on an issue.
+	AddComment = funnel.NewAction("jira.add_comment", "Comment on an issue.", funnel.Writes, (*Client).AddComment,
+		funnel.Find((*Client).findComment))
+	// UpdateComment replaces the text of a comment.
+	UpdateComment = funnel.NewAction("jira.update_comment", "Replace the text of a comment.", funnel.Writes, (*Client).UpdateComment,
+		funnel.Upsert)
+	// KeepComment keeps one comment of a name on an issue up to date.
+	KeepComment = funnel.NewAction("jira.keep_comment", "Keep one comment of a name on an issue up to date.", funnel.Writes, (*Client).KeepComment,
+		funnel.Find((*Client).findKept), funnel.Serial(serialComment))
+	// LinkIssues links two issues.
+	LinkIssues = funnel.NewAction("jira.link_issues", "Link two issues.", funnel.Writes, (*Client).LinkIssues,
+		funnel.Find((*Client).findLink))
+)
+
+// IssueCreated is the trigger for issues that were created, by Funnel or by
+// people.
+var IssueCreated = funnel.NewTrigger("jira.issue_created", "An issue was created in Jira.", decodeIssueCreated)
+
+// Integration returns the integration for registration.
+func Integration() funnel.Integration {
+	return funnel.Integration{
+		Name:     "jira",
+		Summary:  "Opens tickets and keeps comments in Jira Cloud.",
+		Connect:  funnel.Connect(connect),
+		Limits:   funnel.Limits{Concurrency: 8, Timeout: 30 * time.Second},
+		Actions:  []funnel.AnyAction{OpenTicket, GetIssue, SearchIssues, AddComment, UpdateComment, KeepComment, LinkIssues},
+		Triggers: []funnel.AnyTrigger{IssueCreated},
+	}
+}
+
+func connect(_ context.Context, env funnel.Env, config Config) (*Client, error) {
+	wrong := func(format string, args ...any) (*Client, error) {
+		return nil, funnel.Errorf(funnel.Invalid, "reading the options of connection "+env.Connection+": "+format, args...)
+	}
+	base, err := url.Parse(config.URL)
+	switch {
+	case err != nil || base.Host == "" || base.User != nil || base.RawQuery != "" || base.Fragment != "":
+		return wrong("url is not an address such as https://example.atlassian.net")
+	case base.Scheme != "https" && !(base.Scheme == "http" && loopback(base.Hostname())):
+		return wrong("url needs https, for the token travels with each request")
+	case !strings.Contains(config.Email, "@") || strings.ContainsAny(config.Email, ": \t\r\n"):
+		return wrong("email is missing or not a mail address")
+	case config.Token.IsZero():
+		return wrong("token is missing")
+	}
+	return newClient(env, base, config), nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

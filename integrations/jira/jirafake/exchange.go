@@ -1,0 +1,178 @@
+package jirafake
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// obj is a JSON object on its way out.
+type obj = map[string]any
+
+// call is one request to the API.
+type call struct {
+	site   *Site
+	r      *http.Request
+	body   []byte
+	lost   bool    // the client will not see the answer
+	late   bool    // the client was already gone
+	events []event // webhooks of what the call changed
+}
+
+type callKey struct{}
+
+func withCall(c *call) *http.Request {
+	return c.r.WithContext(context.WithValue(c.r.Context(), callKey{}, c))
+}
+
+func newBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
+
+// decode reads the body as JSON into v and returns Jira's complaint if it cannot.
+func (c *call) decode(v any) (reply, bool) {
+	if err := json.Unmarshal(c.body, v); err != nil {
+		return failure(http.StatusBadRequest, "There was an error parsing JSON. Check that your request body is valid."), false
+	}
+	return reply{}, true
+}
+
+// reply is an answer that is not yet on the wire.
+type reply struct {
+	status    int
+	header    http.Header
+	value     any    // sent as JSON
+	raw       []byte // sent as it is, if value is nil
+	malformed bool
+}
+
+func (p reply) write(w http.ResponseWriter) {
+	body := p.raw
+	if p.value != nil {
+		var err error
+		if body, err = json.Marshal(p.value); err != nil {
+			panic(err) // every value is built by this package
+		}
+		w.Header().Set("Content-Type", "application/json;charset=UTF-8")
+	}
+	for k, v := range p.header {
+		w.Header()[http.CanonicalHeaderKey(k)] = v
+	}
+	if p.malformed {
+		body = append(body[:len(body)/2:len(body)/2], `,"`...)
+		w.Header().Set("Content-Type", "application/json;charset=UTF-8")
+		if p.status == http.StatusNoContent {
+			p.status = http.StatusOK // a 204 cannot carry a body
+		}
+	}
+	w.WriteHeader(p.status)
+	w.Write(body)
+}
+
+// failure is an answer in the shape of Atlassian's ErrorCollection.
+func failure(status int, message string) reply {
+	return reply{status: status, value: obj{"errorMessages": []string{message}, "errors": obj{}}}
+}
+
+// invalid is a 400 that names fields.
+func invalid(fields map[string]string) reply {
+	return reply{status: http.StatusBadRequest, value: obj{"errorMessages": []string{}, "errors": fields}}
+}
+
+// unauthenticated is what a site answers to wrong credentials: plain text, not JSON (seen in a 2025 report to
+// atlassian/gajira-login, issue 59).
+func unauthenticated() reply {
+	return reply{
+		status: http.StatusUnauthorized,
+		header: http.Header{
+			"Content-Type":         {"text/html;charset=UTF-8"},
+			"Www-Authenticate":     {`OAuth realm="https%3A%2F%2Fjira.invalid"`},
+			"X-Seraph-Loginreason": {"AUTHENTICATED_FAILED"},
+		},
+		raw: []byte("Client must be authenticated to access this resource."),
+	}
+}
+
+func unavailable() reply {
+	return reply{status: http.StatusServiceUnavailable, header: http.Header{"Content-Type": {"text/plain"}}, raw: []byte("Service Unavailable\n")}
+}
+
+// authenticated checks Basic (e-mail address and API token) or Bearer credentials.
+func (s *Site) authenticated(r *http.Request) bool {
+	same := func(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+	if email, token, ok := r.BasicAuth(); ok {
+		return strings.EqualFold(email, s.opt.Account.Email) && same(token, s.opt.Token)
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, "Bearer") && same(token, s.opt.Token)
+}
+
+// recorder lets handlers hand a reply through http.ServeMux, and keeps what the mux itself writes.
+type recorder struct {
+	reply  reply
+	header http.Header
+}
+
+// Header implements http.ResponseWriter.
+func (r *recorder) Header() http.Header {
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	return r.header
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) { r.reply = reply{status: status, header: r.header} }
+
+// Write implements http.ResponseWriter.
+func (r *recorder) Write(b []byte) (int, error) {
+	r.reply.raw = append(r.reply.raw, b...)
+	return len(b), nil
+}
+
+// apiRoutes lists the simulated part of the API.
+func (s *Site) apiRoutes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]func(*call) reply{
+		"GET /rest/api/3/myself":                        s.getMyself,
+		"GET /rest/api/3/serverInfo":                    s.getServerInfo,
+		"GET /rest/api/3/project/{key}":                 s.getProject,
+		"POST /rest/api/3/issue":                        s.postIssue,
+		"GET /rest/api/3/issue/{key}":                   s.getIssue,
+		"PUT /rest/api/3/issue/{key}":                   s.putIssue,
+		"GET /rest/api/3/issue/{key}/properties":        s.getProperties,
+		"GET /rest/api/3/issue/{key}/properties/{name}": s.getProperty,
+		"PUT /rest/api/3/issue/{key}/properties/{name}": s.putProperty,
+		"GET /rest/api/3/issue/{key}/comment":           s.getComments,
+		"POST /rest/api/3/issue/{key}/comment":          s.postComment,
+		"GET /rest/api/3/issue/{key}/comment/{comment}": s.getComment,
+		"PUT /rest/api/3/issue/{key}/comment/{comment}": s.putComment,
+		"GET /rest/api/3/issue/{key}/transitions":       s.getTransitions,
+		"POST /rest/api/3/issue/{key}/transitions":      s.postTransition,
+		"POST /rest/api/3/issueLink":                    s.postLink,
+		"GET /rest/api/3/search/jql":                    s.getSearch,
+		"POST /rest/api/3/search/jql":                   s.postSearch,
+		"/rest/api/3/search":                            removedSearch,
+		"/rest/api/2/search":                            removedSearch,
+		"/rest/":                                        unknownRoute,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			c := r.Context().Value(callKey{}).(*call)
+			c.r = r // carries the path values
+			w.(*recorder).reply = h(c)
+		})
+	}
+	return mux
+}
+
+func unknownRoute(*call) reply {
+	return failure(http.StatusNotFound, "The requested resource does not exist on this simulated site.")
+}
+
+// removedSearch answers as Jira Cloud does since the old search was switched off (CHANGE-2046).
+func removedSearch(*call) reply {
+	return failure(http.StatusGone, "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API. "+
+		"A full migration guideline is available at https://developer.atlassian.com/changelog/#CHANGE-2046")
+}

@@ -1,0 +1,36 @@
+package jirafake
+
+import (
+	"fmt"
+	"net/http"
+)
+
+func (s *Site) getMyself(*call) reply {
+	me := s.wire("3").user(s.opt.Account)
+	me["locale"] = "en_US"
+	return reply{status: http.StatusOK, value: me}
+}
+
+func (s *Site) getServerInfo(*call) reply {
+	return reply{status: http.StatusOK, value: obj{
+		"baseUrl": s.base(), "displayUrl": s.base(), "version": "1001.0.0-SNAPSHOT", "versionNumbers": []int{1001, 0, 0},
+		"deploymentType": "Cloud", "buildNumber": 100000, "buildDate": "2025-12-01T00:00:00.000+0000",
+		"serverTime": s.opt.Now().Format(stamp), "scmInfo": "simulated", "serverTitle": "Jira (simulated)",
+	}}
+}
+
+func (s *Site) getProject(c *call) reply {
+	key := c.r.PathValue("key")
+	p := s.project(key)
+	if p == nil {
+		return failure(http.StatusNotFound, fmt.Sprintf("No project could be found with key '%s'.", key))
+	}
+	w := s.wire("3")
+	out := w.project(p)
+	types := []obj{}
+	for _, t := range p.types {
+		types = append(types, w.issueType(p, t))
+	}
+	out["issueTypes"], out["lead"], out["description"] = types, w.user(s.opt.Account), ""
+	return reply{status: http.StatusOK, value: out}
+}

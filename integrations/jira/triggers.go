@@ -1,0 +1,152 @@
+package jira
+
+import (
+	"encoding/json"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/funnelsec/funnel"
+)
+
+// IssueEvent is an issue that was created. For one that Funnel opened, Alert
+// says why and Observables are those of the alert; for one that a person
+// created both are empty.
+type IssueEvent struct {
+	ID       string    `json:"id" doc:"Numeric ID of the issue" example:"10042"`
+	Key      string    `json:"key" doc:"Key of the issue" example:"SIRT-42"`
+	Project  string    `json:"project" doc:"Key of the project" example:"SIRT"`
+	Summary  string    `json:"summary" doc:"Summary"`
+	Creator  Person    `json:"creator,omitzero" doc:"Who created it; absent if Funnel opened it"`
+	Reporter Person    `json:"reporter,omitzero" doc:"Who is named as its reporter"`
+	Labels   []string  `json:"labels" doc:"Labels"`
+	URL      string    `json:"url" doc:"Page for people"`
+	Alert    *AlertRef `json:"alert,omitempty" doc:"The alert that Funnel opened the issue for"`
+	funnel.Observables
+}
+
+// AlertRef names the alert behind an issue.
+type AlertRef struct {
+	funnel.Origin
+	Search string `json:"search,omitempty" doc:"Name of the search that raised the alert"`
+}
+
+// issueScope is what the IDs of created issues are unique in: the connection.
+func issueScope(connection string) string { return "jira.issue_created:" + connection }
+
+// issueKey is the de-duplication key of the event that an issue was created. The
+// intake joins an arrival's scope and key by a colon, so the webhook about our
+// own issue has the key of the event that opening it was.
+func issueKey(connection, id string) string { return issueScope(connection) + ":" + id }
+
+func ticketKey(connection string, t Ticket) string { return issueKey(connection, t.ID) }
+
+// ticketEvent is the event that a ticket was opened. What there is to look up is
+// taken from the alert's event itself, never from the text of the issue.
+func ticketEvent(origin funnel.Origin, in OpenTicketInput, t Ticket) IssueEvent {
+	var alert struct {
+		Search string `json:"search"`
+		funnel.Observables
+	}
+	if json.Unmarshal(origin.Data, &alert) != nil { // an event without these, from another trigger
+		alert.Search, alert.Observables.Observables = "", nil
+	}
+	labels, err := ticketLabels(in)
+	if err != nil {
+		labels = nil
+	}
+	e := IssueEvent{
+		ID: t.ID, Key: t.Key, Project: t.Project, Summary: summary(in.Summary), Labels: labels, URL: t.URL,
+		Alert: &AlertRef{Origin: origin, Search: alert.Search}, Observables: alert.Observables,
+	}
+	if e.Observables.Observables == nil {
+		e.Observables.Observables = []funnel.Observable{}
+	}
+	return e
+}
+
+var effectLabel = regexp.MustCompile(`^funnel-([a-z2-7]{26})$`)
+
+// Bounds of what an event takes from a webhook.
+const (
+	maxEventLabels = 200
+	maxEventText   = 1000
+)
+
+// decodeIssueCreated reads the webhook jira:issue_created
+// (developer.atlassian.com/cloud/jira/platform/webhooks). Its body has the shape
+// of REST API version 2; only what never differs between versions is read.
+//
+// An issue with the label of an effect key is evidence that the effect was made.
+// Labels can be copied, so the intake believes it only of our own account.
+func decodeIssueCreated(req funnel.Request) ([]funnel.Arrival[IssueEvent], error) {
+	var body struct {
+		WebhookEvent string
+		User         person
+		Issue        struct {
+			ID, Key, Self string
+			Fields        struct {
+				Summary           string
+				Project           struct{ Key string }
+				Labels            []string
+				Creator, Reporter person
+			}
+		}
+	}
+	if err := json.Unmarshal(req.Body, &body); err != nil {
+		return nil, funnel.Errorf(funnel.Invalid, "reading a Jira webhook: the body does not have the shape of an event of Jira")
+	}
+	issue := body.Issue
+	switch {
+	case body.WebhookEvent == "":
+		return nil, funnel.Errorf(funnel.Invalid, "reading a Jira webhook: /webhookEvent is missing")
+	case body.WebhookEvent != "jira:issue_created":
+		return nil, funnel.Ignored("it is about " + shorten(oneLine(body.WebhookEvent), 60) + "; only jira:issue_created starts something")
+	case !isID(issue.ID):
+		return nil, funnel.Errorf(funnel.Invalid, "reading a Jira webhook: /issue/id is missing or not a number")
+	case !isIssueKey(issue.Key):
+		return nil, funnel.Errorf(funnel.Invalid, "reading a Jira webhook: /issue/key is missing or not the key of an issue")
+	}
+	creator := issue.Fields.Creator
+	if creator.id() == "" {
+		creator = body.User // who caused the event: the same for this one
+	}
+	project, _, _ := strings.Cut(issue.Key, "-")
+	if issue.Fields.Project.Key != "" {
+		project = issue.Fields.Project.Key
+	}
+	e := IssueEvent{
+		ID: issue.ID, Key: issue.Key, Project: project, Summary: shorten(oneLine(issue.Fields.Summary), maxEventText),
+		Creator: creator.person(), Reporter: issue.Fields.Reporter.person(),
+		Labels: []string{}, URL: pageOf(issue.Self, issue.Key),
+	}
+	e.Observables.Observables = []funnel.Observable{}
+	arrival := funnel.Arrival[IssueEvent]{Scope: issueScope(req.Connection), Key: issue.ID, Actor: creator.id()}
+	for _, l := range issue.Fields.Labels {
+		if len(e.Labels) < maxEventLabels {
+			e.Labels = append(e.Labels, shorten(l, 255))
+		}
+		if m := effectLabel.FindStringSubmatch(l); m != nil && arrival.Evidence == nil {
+			arrival.Evidence = &funnel.Evidence{
+				Key: funnel.EffectKey(m[1]), Actor: creator.id(), Scope: project,
+				Outcome: Ticket{ID: issue.ID, Key: issue.Key, Project: project, URL: e.URL, Seen: 1},
+			}
+		}
+	}
+	if arrival.Evidence != nil && req.Account == "" {
+		return nil, funnel.AccountUnknown
+	}
+	arrival.Event = e
+	return []funnel.Arrival[IssueEvent]{arrival}, nil
+}
+
+// pageOf returns the page for people of an issue whose REST address is known, ""
+// if that is none.
+func pageOf(self, key string) string {
+	site, _, found := strings.Cut(self, "/rest/api/")
+	u, err := url.Parse(site)
+	if !found || err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return ""
+	}
+	return u.JoinPath("browse", key).String()
+}

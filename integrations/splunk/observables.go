@@ -1,0 +1,162 @@
+package splunk
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/funnelsec/funnel"
+)
+
+const (
+	maxObservable  = 1024 // bytes; a longer value is not one that can be looked up
+	maxObservables = 100  // of one event; the fingerprint counts all
+)
+
+// defaultFields returns the fields of Splunk's Common Information Model that
+// hold observables of a kind, the most telling first. "host" is not among them:
+// it is the machine that logged, often a collector.
+func defaultFields(kind funnel.Kind) []string {
+	switch kind {
+	case funnel.User:
+		return []string{"user", "src_user", "dest_user"}
+	case funnel.Host:
+		return []string{"src_host", "dest_host", "dest", "src"}
+	case funnel.IP:
+		return []string{"src_ip", "src", "dest_ip", "dest"}
+	case funnel.Domain:
+		return []string{"domain", "url_domain", "dest_domain"}
+	case funnel.URL:
+		return []string{"url"}
+	case funnel.Email:
+		return []string{"email", "sender", "recipient", "src_user_email"}
+	case funnel.MD5, funnel.SHA1, funnel.SHA256:
+		return []string{"file_hash", "process_hash", string(kind), "file_" + string(kind)}
+	}
+	return nil
+}
+
+// observables returns what can be looked up in a row, each once, by kind. The
+// fields of a kind are those of the source's mapping if it names the kind (an
+// empty list switches the kind off), else those of defaultFields.
+func observables(row Row, mapping map[funnel.Kind][]string) []funnel.Observable {
+	found, seen := []funnel.Observable{}, map[string]bool{}
+	for _, kind := range funnel.Kinds() {
+		fields, mapped := mapping[kind]
+		if !mapped {
+			fields = defaultFields(kind)
+		}
+		for _, field := range fields {
+			for _, value := range row.Values(field) {
+				for _, value := range candidates(kind, value) {
+					if id := identity(kind, value); fits(kind, value) && !seen[id] {
+						seen[id] = true
+						found = append(found, funnel.Observable{Kind: kind, Value: value, Field: field})
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+// candidates returns the value, or of a field with hashes each of them: Sysmon
+// writes "SHA1=…,MD5=…,SHA256=…".
+func candidates(kind funnel.Kind, value string) []string {
+	if len(value) > maxObservable {
+		return nil
+	}
+	switch kind {
+	case funnel.MD5, funnel.SHA1, funnel.SHA256:
+		parts := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' })
+		for i, p := range parts {
+			if _, hash, ok := strings.Cut(p, "="); ok {
+				parts[i] = hash
+			}
+		}
+		return parts
+	}
+	return []string{strings.TrimSpace(value)}
+}
+
+// fits reports whether a value can be an observable of the kind.
+func fits(kind funnel.Kind, value string) bool {
+	switch strings.ToLower(value) {
+	case "", "-", "unknown", "n/a":
+		return false
+	}
+	addr, err := netip.ParseAddr(value)
+	isIP := err == nil && addr.Zone() == "" // a zone is free text
+	switch kind {
+	case funnel.IP:
+		return isIP
+	case funnel.Host:
+		return err != nil
+	case funnel.Domain:
+		return err != nil && strings.Contains(value, ".") && !strings.ContainsAny(value, " /:@")
+	case funnel.Email:
+		return strings.Count(value, "@") == 1 && !strings.ContainsAny(value, " ,;<>")
+	case funnel.URL:
+		return !strings.ContainsAny(value, " \t\r\n")
+	case funnel.MD5, funnel.SHA1, funnel.SHA256:
+		is, ok := funnel.HashKind(value)
+		return ok && is == kind
+	}
+	return true
+}
+
+// identity is what makes two values the same observable: letter case does not
+// matter, except in URLs.
+func identity(kind funnel.Kind, value string) string {
+	if addr, err := netip.ParseAddr(value); kind == funnel.IP && err == nil {
+		value = addr.Unmap().String()
+	}
+	if kind != funnel.URL {
+		value = strings.ToLower(value)
+	}
+	return string(kind) + "=" + value
+}
+
+// fingerprint returns what makes two alerts the same: the source and the search
+// with the values of the fields that the source names, else with all
+// observables. An alert that has neither is told apart by what its row says to
+// people, without times; if that is nothing, by its whole row. So two unlike
+// alerts of one search do not share a ticket only because nothing in them can
+// be looked up.
+func fingerprint(req funnel.Request, search string, row Row, all []funnel.Observable) string {
+	parts := []string{req.Source, search}
+	switch {
+	case len(req.Fingerprint) > 0:
+		parts = append(parts, "fields")
+		for _, name := range slices.Compact(slices.Sorted(slices.Values(req.Fingerprint))) {
+			values := slices.Sorted(slices.Values(row.Values(name)))
+			if len(values) == 0 { // a field that is missing counts as an empty one
+				values = []string{""}
+			}
+			parts = append(parts, name, strconv.Itoa(len(values)))
+			parts = append(parts, values...)
+		}
+	case len(all) > 0:
+		parts = append(parts, "observables")
+		ids := make([]string, len(all))
+		for i, o := range all {
+			ids[i] = identity(o.Kind, o.Value)
+		}
+		parts = append(parts, slices.Sorted(slices.Values(ids))...)
+	default:
+		telling := slices.DeleteFunc(row.Public(), func(f Field) bool { return tellsTime(f.Name) })
+		if len(telling) == 0 {
+			telling = row
+		}
+		parts = append(parts, "row", telling.hash())
+	}
+	return funnel.Fingerprint(parts...)
+}
+
+// tellsTime reports whether a field of the name holds a time, such as
+// firstTime, info_max_time, timestamp and last_seen.
+func tellsTime(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, "time") || strings.HasSuffix(name, "timestamp") || strings.HasSuffix(name, "_seen") || name == "date"
+}

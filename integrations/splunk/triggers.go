@@ -1,0 +1,123 @@
+package splunk
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/funnelsec/funnel"
+)
+
+// AlertEvent is an alert as Splunk's webhook tells it: the search that fired
+// and the first row of its results (or, in per-result mode, one row).
+type AlertEvent struct {
+	Search      string     `json:"search" doc:"Name of the saved search; empty if the search has no name" example:"MockScan: Credential dumping tool"`
+	SID         string     `json:"sid" doc:"ID of the search job; several alerts share it in per-result mode"`
+	App         string     `json:"app,omitempty" doc:"Splunk app that holds the search" example:"search"`
+	Owner       string     `json:"owner,omitempty" doc:"Splunk user who owns the search" example:"admin"`
+	ResultsLink string     `json:"results_link,omitempty" doc:"Address of the results in Splunk, as Splunk gave it"`
+	Row         Row        `json:"row" doc:"The row's fields, sorted by name"`
+	Severity    string     `json:"severity,omitempty" enum:"critical,high,medium,low,info" doc:"From the field severity, urgency or priority; empty if none of them says"`
+	Time        *time.Time `json:"time,omitempty" doc:"When it happened, from the field _time"`
+	Fingerprint string     `json:"fingerprint" doc:"Equal for alerts about the same thing"`
+	Received    time.Time  `json:"received" doc:"When Funnel received it"`
+	funnel.Observables
+}
+
+// maxSID bounds the ID of a search job in bytes, for it is part of the event's
+// key. Splunk's own are about 100 bytes long.
+const maxSID = 1024
+
+// decodeAlert reads {"result":{…},"sid":…,"results_link":…,"search_name":…,
+// "owner":…,"app":…}, the fixed body of the webhook alert action
+// (help.splunk.com, "Use a webhook alert action"). Other keys are ignored: apps
+// that imitate the action add some.
+//
+// The key is the sid with the hash of the whole row, never the sid alone: in
+// per-result mode one search job sends a delivery for each of its rows.
+func decodeAlert(req funnel.Request) ([]funnel.Arrival[AlertEvent], error) {
+	var body map[string]json.RawMessage // not a struct, which would also take "SID" for "sid"
+	if err := json.Unmarshal(req.Body, &body); err != nil || body == nil {
+		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: the body is not a JSON object")
+	}
+	event := AlertEvent{Received: req.ReceivedAt}
+	for _, member := range []struct {
+		name string
+		into *string
+	}{
+		{"sid", &event.SID}, {"search_name", &event.Search}, {"app", &event.App},
+		{"owner", &event.Owner}, {"results_link", &event.ResultsLink},
+	} {
+		if raw, ok := body[member.name]; ok && json.Unmarshal(raw, member.into) != nil {
+			return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /%s is not a string", member.name)
+		}
+	}
+	switch {
+	case event.SID == "":
+		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /sid is missing or empty")
+	case len(event.SID) > maxSID:
+		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /sid is longer than %d bytes", maxSID)
+	}
+	row, err := readRow(body["result"])
+	if err != nil {
+		return nil, err
+	}
+	event.Row = row
+	event.Severity = severity(row)
+	event.Time = rowTime(row.Get("_time"))
+	all := observables(row, req.Fields)
+	event.Fingerprint = fingerprint(req, event.Search, row, all)
+	event.Observables.Observables = all[:min(len(all), maxObservables)]
+	return []funnel.Arrival[AlertEvent]{{Key: event.SID + ":" + row.hash(), Event: event}}, nil
+}
+
+// severity returns the first severity that the row names, in the spelling of
+// the Common Information Model; its "informational" becomes "info".
+func severity(row Row) string {
+	for _, name := range []string{"severity", "urgency", "priority"} {
+		switch s := strings.ToLower(strings.TrimSpace(row.Get(name))); s {
+		case "critical", "high", "medium", "low", "info":
+			return s
+		case "informational", "information":
+			return "info"
+		}
+	}
+	return ""
+}
+
+// rowTime reads Splunk's _time: seconds since 1970 with an optional fraction,
+// as the webhook sends it, or ISO 8601, as searches may rewrite it. It returns
+// nil if the value is neither, or not within the years 1970 to 9999.
+func rowTime(value string) *time.Time {
+	value = strings.TrimSpace(value)
+	if len(value) > 64 {
+		return nil
+	}
+	t, ok := epoch(value)
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700"} {
+		if ok {
+			break
+		}
+		parsed, err := time.Parse(layout, value)
+		t, ok = parsed.UTC(), err == nil
+	}
+	if !ok || t.Unix() < 0 || t.Year() > 9999 { // time.Time has no JSON form beyond
+		return nil
+	}
+	return &t
+}
+
+func epoch(value string) (time.Time, bool) {
+	whole, fraction, _ := strings.Cut(value, ".")
+	seconds, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || seconds > 253402300799 { // the end of the year 9999
+		return time.Time{}, false
+	}
+	fraction = (fraction + "000000000")[:9]
+	nanos, err := strconv.ParseUint(fraction, 10, 63) // no sign
+	if err != nil {
+		return time.Time{}, false
+	}
+	return time.Unix(seconds, int64(nanos)).UTC(), true
+}

@@ -1,0 +1,73 @@
+// Package virustotal asks VirusTotal, API version 3, what virus scanners think
+// of a file.
+//
+// Only hashes are sent, never files. A file that VirusTotal has never seen has
+// the verdict unknown, not clean.
+package virustotal
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/funnelsec/funnel"
+)
+
+// FileReport is the action virustotal.file_report.
+var FileReport = funnel.NewAction("virustotal.file_report", "Look up what virus scanners think of a file, by its hash.", funnel.Reads, (*Client).FileReport)
+
+// Config are the options of a connection.
+type Config struct {
+	URL         string        `json:"url,omitempty" doc:"Address of VirusTotal" example:"https://www.virustotal.com"`
+	APIKey      funnel.Secret `json:"api_key" doc:"API key; a public key is not allowed in business workflows"`
+	MaliciousAt int           `json:"malicious_at,omitempty" doc:"How many engines must call a file malicious; fewer make it suspicious. 3 if not set" minimum:"1" maximum:"100"`
+}
+
+const (
+	defaultURL         = "https://www.virustotal.com"
+	defaultMaliciousAt = 3
+)
+
+// Integration returns the integration for registration. Its limits are those of
+// a public API key (docs.virustotal.com, "Public vs Premium API"); the
+// concurrency is our own.
+func Integration() funnel.Integration {
+	return funnel.Integration{
+		Name:    "virustotal",
+		Summary: "Asks VirusTotal what virus scanners think of a file.",
+		Connect: funnel.Connect(connect),
+		Limits:  funnel.Limits{Concurrency: 4, Rate: 4, Per: time.Minute, Daily: 500, Timeout: 30 * time.Second},
+		Actions: []funnel.AnyAction{FileReport},
+	}
+}
+
+func connect(_ context.Context, env funnel.Env, config Config) (*Client, error) {
+	if config.URL == "" {
+		config.URL = defaultURL
+	}
+	if config.MaliciousAt == 0 {
+		config.MaliciousAt = defaultMaliciousAt
+	}
+	base, err := url.Parse(config.URL)
+	switch {
+	case err != nil || base.Host == "" || base.User != nil || base.RawQuery != "" || base.Fragment != "":
+		return nil, funnel.Errorf(funnel.Invalid, "reading the options of connection %s: url is not an address such as %s", env.Connection, defaultURL)
+	case base.Scheme != "https" && !(base.Scheme == "http" && loopback(base.Hostname())):
+		return nil, funnel.Errorf(funnel.Invalid, "reading the options of connection %s: url needs https, for the API key travels with each request", env.Connection)
+	case config.APIKey.IsZero():
+		return nil, funnel.Errorf(funnel.Invalid, "reading the options of connection %s: api_key is missing", env.Connection)
+	case strings.ContainsFunc(config.APIKey.Reveal(), func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsGraphic(r) || r == ' ' }):
+		return nil, funnel.Errorf(funnel.Invalid, "reading the options of connection %s: api_key holds spaces, line breaks or other characters that no key has", env.Connection)
+	case config.MaliciousAt < 0:
+		return nil, funnel.Errorf(funnel.Invalid, "reading the options of connection %s: malicious_at is less than 1", env.Connection)
+	}
+	return newClient(env, base, config), nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

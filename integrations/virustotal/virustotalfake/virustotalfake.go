@@ -1,0 +1,151 @@
+// Package virustotalfake simulates VirusTotal's API, version 3, for tests and
+// the demo: file reports, API key, quotas, and misbehaviour on demand.
+package virustotalfake
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options are the options of a server.
+type Options struct {
+	APIKey    string // what x-apikey must be; empty: anything but nothing
+	Files     []File // what it knows
+	PerMinute int    // look-ups in any 60 s, TooManyRequestsError beyond; 0: no limit. A public key has 4
+	Daily     int    // look-ups from 00:00 UTC on, QuotaExceededError beyond; 0: no limit. A public key has 500
+	Clock     func() time.Time
+}
+
+// Faults is how a server misbehaves. The first that is set counts; Latency
+// comes on top.
+type Faults struct {
+	Down          bool   // breaks the connection without an answer
+	Hang          bool   // takes the request and never answers
+	Status        int    // answers with this status, and the error code that goes with it
+	RetryAfter    string // the header of that answer
+	HTML200       bool   // answers 200 with a page, as a captive portal does
+	MalformedJSON bool   // answers 200 with JSON that breaks off
+	WrongTypes    bool   // answers 200 with text where numbers should be
+	Latency       time.Duration
+}
+
+// Lookup is a look-up that was processed: answered from what the server knows.
+type Lookup struct {
+	Hash  string // as asked, in lower case
+	Found bool
+	At    time.Time
+}
+
+// Server is a simulated VirusTotal. It is an http.Handler.
+type Server struct {
+	options Options
+	known   map[string]*File // by each of its hashes
+
+	mu      sync.Mutex
+	faults  Faults
+	journal []Lookup
+}
+
+// New returns a server.
+func New(options Options) *Server {
+	if options.Clock == nil {
+		options.Clock = time.Now
+	}
+	s := &Server{options: options, known: map[string]*File{}}
+	for _, f := range options.Files {
+		for _, hash := range []string{f.MD5, f.SHA1, f.SHA256} {
+			if hash != "" {
+				s.known[strings.ToLower(hash)] = &f
+			}
+		}
+	}
+	return s
+}
+
+// Misbehave sets how the server misbehaves from now on; Faults{} ends it.
+func (s *Server) Misbehave(f Faults) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = f
+}
+
+// Journal returns the look-ups that were processed, in their order. What was
+// refused or misbehaved about is not among them.
+func (s *Server) Journal() []Lookup {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Lookup(nil), s.journal...)
+}
+
+// ServeHTTP answers GET /api/v3/files/{hash}.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	faults := s.faults
+	s.mu.Unlock()
+	if faults.interfere(w, r) {
+		return
+	}
+	key := r.Header.Get("X-Apikey")
+	hash, isFile := strings.CutPrefix(r.URL.Path, "/api/v3/files/")
+	switch {
+	case key == "":
+		fail(w, http.StatusUnauthorized, "AuthenticationRequiredError", "X-Apikey header is missing")
+	case s.options.APIKey != "" && subtle.ConstantTimeCompare([]byte(key), []byte(s.options.APIKey)) != 1:
+		fail(w, http.StatusUnauthorized, "WrongCredentialsError", "Wrong API key")
+	case !isFile || hash == "" || strings.Contains(hash, "/"):
+		fail(w, http.StatusNotFound, "NotFoundError", "Resource not found.")
+	case r.Method != http.MethodGet:
+		fail(w, http.StatusMethodNotAllowed, "BadRequestError", "Method not allowed")
+	default:
+		s.look(w, strings.ToLower(hash))
+	}
+}
+
+func (s *Server) look(w http.ResponseWriter, hash string) {
+	file, found := s.known[hash]
+	now := s.options.Clock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var minute, day int
+	for _, l := range s.journal {
+		if now.Sub(l.At) < time.Minute {
+			minute++
+		}
+		if l.At.UTC().Format(time.DateOnly) == now.UTC().Format(time.DateOnly) {
+			day++
+		}
+	}
+	switch {
+	case s.options.Daily > 0 && day >= s.options.Daily:
+		fail(w, http.StatusTooManyRequests, "QuotaExceededError", "Quota exceeded")
+		return
+	case s.options.PerMinute > 0 && minute >= s.options.PerMinute:
+		fail(w, http.StatusTooManyRequests, "TooManyRequestsError", "Too many requests")
+		return
+	}
+	s.journal = append(s.journal, Lookup{Hash: hash, Found: found, At: now})
+	if !found {
+		fail(w, http.StatusNotFound, "NotFoundError", fmt.Sprintf("File %q not found", hash))
+		return
+	}
+	write(w, http.StatusOK, map[string]any{"data": file.object(now)})
+}
+
+// fail answers with an error in VirusTotal's form
+// (docs.virustotal.com/reference/errors).
+func fail(w http.ResponseWriter, status int, code, message string) {
+	write(w, status, map[string]any{"error": map[string]string{"code": code, "message": message}})
+}
+
+func write(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "    ")
+	_ = enc.Encode(v) // the client may be gone
+}

@@ -1,0 +1,104 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/config"
+)
+
+// Check reports all that does not fit between the configuration and what the
+// registry offers, each with its place in the file. It reads no secret and
+// contacts nobody.
+func Check(c *config.Config, r *funnel.Registry) error {
+	var errs config.Errors
+	report := func(err error) {
+		var many config.Errors
+		var one *config.Error
+		switch {
+		case errors.As(err, &many):
+			errs = append(errs, many...)
+		case errors.As(err, &one):
+			errs = append(errs, one)
+		}
+	}
+	for name, conn := range c.Connections {
+		in, ok := r.Integration(conn.Integration)
+		if !ok || in.Connect == nil {
+			report(c.ErrorAt("/connections/"+name+"/integration", fmt.Sprintf("there is no integration %q to connect to", conn.Integration), hint("integrations", connectable(r))))
+			continue
+		}
+		if err := conn.Options.Check(in.Connect.Config); err != nil {
+			report(err)
+		}
+	}
+	for name, s := range c.Sources {
+		if _, ok := r.Trigger(s.Trigger); !ok {
+			report(c.ErrorAt("/sources/"+name+"/trigger", fmt.Sprintf("there is no trigger %q", s.Trigger), hint("triggers", triggers(r))))
+		}
+		if _, ok := c.Connections[s.Connection]; s.Connection != "" && !ok {
+			report(c.ErrorAt("/sources/"+name+"/connection", fmt.Sprintf("there is no connection %q", s.Connection), "name one that stands under connections"))
+		}
+		if !s.Options.IsEmpty() {
+			report(s.Options.ErrorAt("", fmt.Sprintf("trigger %s has no options", s.Trigger), "remove them"))
+		}
+	}
+	for name, p := range c.Playbooks {
+		book, ok := r.Playbook(name)
+		if !ok {
+			report(c.ErrorAt("/playbooks/"+name, fmt.Sprintf("there is no playbook %q", name), hint("playbooks", playbookNames(r))))
+			continue
+		}
+		raw, err := p.Options.JSON(nil)
+		if err != nil {
+			report(err)
+			continue
+		}
+		if p.Options.IsEmpty() {
+			continue
+		}
+		if t := book.SettingsType(); t != nil {
+			if err := p.Options.Check(t); err != nil {
+				report(err)
+				continue
+			}
+		}
+		if err := book.CheckSettings(raw); err != nil {
+			report(p.Options.ErrorAt("", err.Error(), ""))
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(errs, func(a, b *config.Error) int { return a.Line - b.Line })
+	return errs
+}
+
+func hint(what string, names []string) string {
+	return fmt.Sprintf("the %s are: %v", what, names)
+}
+
+func connectable(r *funnel.Registry) (names []string) {
+	for _, in := range r.Integrations() {
+		if in.Connect != nil {
+			names = append(names, in.Name)
+		}
+	}
+	return names
+}
+
+func triggers(r *funnel.Registry) (names []string) {
+	for _, t := range r.Triggers() {
+		names = append(names, t.ID)
+	}
+	return names
+}
+
+func playbookNames(r *funnel.Registry) (names []string) {
+	for _, p := range r.Playbooks() {
+		names = append(names, p.Name)
+	}
+	return names
+}

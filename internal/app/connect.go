@@ -1,0 +1,224 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/engine"
+	"github.com/funnelsec/funnel/internal/intake"
+	"github.com/funnelsec/funnel/internal/secret"
+	"github.com/funnelsec/funnel/internal/upstream"
+)
+
+// link is a connection with what the app keeps for it.
+type link struct {
+	engine.Connection
+	governor *upstream.Governor
+	account  atomic.Pointer[string]
+}
+
+// notifyConnection is the connection of the notify target. No configured one can
+// have the name, for "~" is not allowed there.
+const notifyConnection = "~notify"
+
+// connect makes the clients of all configured connections. It contacts nobody:
+// a system that is down must not keep the server from accepting alerts.
+func (a *App) connect(ctx context.Context) error {
+	for name, c := range a.o.Config.Connections {
+		in, ok := a.o.Registry.Integration(c.Integration)
+		if !ok || in.Connect == nil {
+			return fmt.Errorf("connection %s: there is no integration %q", name, c.Integration)
+		}
+		options, err := c.Options.JSON(a.o.Config.ResolveText(a.saw))
+		if err != nil {
+			return fmt.Errorf("reading the options of connection %s: %w", name, err)
+		}
+		if err := a.link(ctx, name, in, overlay(in.Limits, c.Limits), options); err != nil {
+			return err
+		}
+	}
+	n := a.o.Config.Notify
+	if n == nil {
+		return nil
+	}
+	in, ok := a.o.Registry.Integration("webhook")
+	if !ok {
+		return fmt.Errorf("notify needs the integration webhook, which this build does not have")
+	}
+	options := map[string]string{"url": n.URL}
+	if !n.Secret.IsZero() {
+		s, err := a.o.Config.Resolve(n.Secret)
+		if err != nil {
+			return err
+		}
+		a.saw(s)
+		options["secret"] = s.Reveal()
+	}
+	raw, err := json.Marshal(options)
+	if err != nil {
+		return fmt.Errorf("reading notify: %w", err)
+	}
+	return a.link(ctx, notifyConnection, in, in.Limits, raw)
+}
+
+func (a *App) link(ctx context.Context, name string, in funnel.Integration, limits funnel.Limits, options []byte) error {
+	if limits.Timeout <= 0 {
+		limits.Timeout = upstream.DefaultTimeout
+	}
+	if limits.Concurrency <= 0 {
+		limits.Concurrency = 4
+	}
+	out := upstream.Options{Version: a.o.Version, Timeout: limits.Timeout, Concurrency: limits.Concurrency}
+	client, err := in.Connect.Connect(ctx, funnel.Env{
+		Connection: name, HTTP: upstream.NewHTTP(out), Dial: upstream.NewDial(out),
+		Log: a.log.With("connection", name), Clock: a.o.Clock, Timeout: limits.Timeout,
+	}, options)
+	if err != nil {
+		return fmt.Errorf("connecting %s: %w", name, err)
+	}
+	l := &link{governor: upstream.NewGovernor(name, limits, a.o.Clock)}
+	// An action may make several exchanges, such as reading before writing.
+	l.Connection = engine.Connection{Name: name, Integration: in.Name, Client: client, Gate: l.governor, Timeout: 2 * limits.Timeout}
+	a.links[name] = l
+	return nil
+}
+
+// overlay returns the integration's limits with what is configured instead.
+func overlay(own, configured funnel.Limits) funnel.Limits {
+	if configured.Concurrency > 0 {
+		own.Concurrency = configured.Concurrency
+	}
+	if configured.Rate > 0 {
+		own.Rate, own.Per = configured.Rate, configured.Per
+	}
+	if configured.Daily > 0 {
+		own.Daily = configured.Daily
+	}
+	if configured.Timeout > 0 {
+		own.Timeout = configured.Timeout
+	}
+	return own
+}
+
+// learnAccounts asks each connection for our own account until it tells.
+func (a *App) learnAccounts(ctx context.Context) {
+	for _, l := range a.links {
+		asker, ok := l.Client.(funnel.Accounter)
+		if !ok {
+			continue
+		}
+		a.background(func() {
+			for wait := 200 * time.Millisecond; ; wait = min(2*wait, 30*time.Second) {
+				account, err := asker.Account(ctx)
+				if err == nil && account != "" {
+					l.account.Store(&account)
+					return
+				}
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(wait):
+				}
+			}
+		})
+	}
+}
+
+func (l *link) knownAccount() string {
+	if p := l.account.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// sources makes the configured sources, with their secrets.
+func (a *App) sources() ([]intake.Source, error) {
+	var list []intake.Source
+	for name, s := range a.o.Config.Sources {
+		trigger, ok := a.o.Registry.Trigger(s.Trigger)
+		if !ok {
+			return nil, fmt.Errorf("source %s: there is no trigger %q", name, s.Trigger)
+		}
+		secrets, err := a.o.Config.ResolveAuth(s.Auth)
+		if err != nil {
+			return nil, err
+		}
+		a.saw(secrets...)
+		source := intake.Source{
+			Name: name, Trigger: trigger, Connection: s.Connection, Auth: auth(string(s.Auth.Kind), secrets), MaxBody: int(s.MaxBody),
+			Fields: s.Fields, Fingerprint: s.Fingerprint,
+		}
+		if l := a.links[s.Connection]; l != nil {
+			source.Account = l.knownAccount
+		}
+		list = append(list, source)
+	}
+	return list, nil
+}
+
+func auth(kind string, secrets []secret.Secret) intake.Auth {
+	var plain []string
+	for _, s := range secrets {
+		plain = append(plain, s.Reveal())
+	}
+	switch kind {
+	case "path_secret":
+		return intake.PathSecret(plain...)
+	case "bearer":
+		return intake.Bearer(plain...)
+	case "signature":
+		return intake.Signature(funnel.NewSecret(plain[0]))
+	}
+	return intake.None()
+}
+
+// closeClients closes what keeps connections open.
+func (a *App) closeClients() {
+	for _, l := range a.links {
+		l.governor.Close()
+		if c, ok := l.Client.(io.Closer); ok {
+			_ = c.Close()
+		}
+	}
+}
+
+// quotaSetting is the name of the stored use of a connection's daily quota.
+func quotaSetting(connection string) string { return "governor:" + connection }
+
+// restoreQuotas takes over what the last process used up.
+func (a *App) restoreQuotas() error {
+	for name, l := range a.links {
+		raw, err := a.store.Setting(quotaSetting(name))
+		if err != nil {
+			return fmt.Errorf("reading the quota of connection %s: %w", name, err)
+		}
+		var s upstream.State
+		if raw != nil && json.Unmarshal(raw, &s) == nil {
+			l.governor.Restore(s)
+		}
+	}
+	return nil
+}
+
+// keepQuotas stores the used quotas when they have changed.
+func (a *App) keepQuotas(last map[string]int) {
+	for name, l := range a.links {
+		s := l.governor.State()
+		if s.QuotaLimit == 0 || last[name] == s.QuotaUsed {
+			continue
+		}
+		last[name] = s.QuotaUsed
+		raw, err := json.Marshal(s)
+		if err == nil {
+			err = a.store.PutSetting(quotaSetting(name), raw)
+		}
+		if err != nil {
+			a.log.Error("storing a quota", "connection", name, "error", err)
+		}
+	}
+}

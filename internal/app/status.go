@@ -1,0 +1,121 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/funnelsec/funnel/internal/httpapi"
+	"github.com/funnelsec/funnel/internal/upstream"
+)
+
+// Status returns how the server does.
+func (a *App) Status(ctx context.Context) (httpapi.Status, error) {
+	s := httpapi.Status{Version: a.o.Version, Started: a.started.UTC()}
+	for name, l := range a.links {
+		if name != notifyConnection {
+			s.Connections = append(s.Connections, httpapi.ConnectionStatus{Integration: l.Integration, State: l.governor.State()})
+		}
+	}
+	slices.SortFunc(s.Connections, func(x, y httpapi.ConnectionStatus) int { return strings.Compare(x.Connection, y.Connection) })
+	s.Queue.Ready, s.Queue.Working = a.queue.Depth()
+	sum, err := a.store.Summarize(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Runs, s.Events = map[string]int{}, map[string]int{}
+	for state, n := range sum.Runs {
+		s.Runs[string(state)] = n
+	}
+	for disposition, n := range sum.Events {
+		s.Events[string(disposition)] = n
+	}
+	if sum.OldestWaiting > 0 {
+		at := time.UnixMicro(sum.OldestWaiting).UTC()
+		s.OldestWaiting = &at
+	}
+	return s, nil
+}
+
+// ready names what keeps the server from accepting.
+func (a *App) ready(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := a.store.Ping(ctx); err != nil {
+		a.log.Error("not ready", "error", err)
+		return []string{"database"}
+	}
+	return nil
+}
+
+func (a *App) gauges() {
+	a.metrics.Gauge("funnel_queue_ready", "Runs in memory that wait for a worker.", nil, func() float64 { n, _ := a.queue.Depth(); return float64(n) })
+	a.metrics.Gauge("funnel_queue_working", "Runs being worked on.", nil, func() float64 { _, n := a.queue.Depth(); return float64(n) })
+	for name, l := range a.links {
+		label := map[string]string{"connection": strings.TrimPrefix(name, "~")}
+		read := func(get func(upstream.State) float64) func() float64 {
+			return func() float64 { return get(l.governor.State()) }
+		}
+		a.metrics.Gauge("funnel_connection_in_flight", "Actions under way on the connection.", label, read(func(s upstream.State) float64 { return float64(s.InFlight) }))
+		a.metrics.Gauge("funnel_connection_blocked", "1 while the connection takes nobody.", label, read(func(s upstream.State) float64 {
+			if s.Blocked != "" {
+				return 1
+			}
+			return 0
+		}))
+		a.metrics.Gauge("funnel_connection_quota_used", "Actions of the day.", label, read(func(s upstream.State) float64 { return float64(s.QuotaUsed) }))
+	}
+}
+
+// swap is a log handler whose target is set later, when the secrets that it
+// has to take out are known.
+type swap struct{ to atomic.Pointer[slog.Handler] }
+
+func (s *swap) set(h slog.Handler) { s.to.Store(&h) }
+
+// Enabled asks the target.
+func (s *swap) Enabled(ctx context.Context, level slog.Level) bool {
+	return (*s.to.Load()).Enabled(ctx, level)
+}
+
+// Handle hands the record to the target.
+func (s *swap) Handle(ctx context.Context, r slog.Record) error { return (*s.to.Load()).Handle(ctx, r) }
+
+// WithAttrs returns a handler that adds the attributes.
+func (s *swap) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &wrapped{s, func(h slog.Handler) slog.Handler { return h.WithAttrs(attrs) }}
+}
+
+// WithGroup returns a handler that opens the group.
+func (s *swap) WithGroup(name string) slog.Handler {
+	return &wrapped{s, func(h slog.Handler) slog.Handler { return h.WithGroup(name) }}
+}
+
+// wrapped derives a handler from whatever the swap's target is at the time.
+type wrapped struct {
+	from *swap
+	wrap func(slog.Handler) slog.Handler
+}
+
+func (w *wrapped) now() slog.Handler { return w.wrap(*w.from.to.Load()) }
+
+// Enabled asks the target.
+func (w *wrapped) Enabled(ctx context.Context, level slog.Level) bool {
+	return w.now().Enabled(ctx, level)
+}
+
+// Handle hands the record to the target.
+func (w *wrapped) Handle(ctx context.Context, r slog.Record) error { return w.now().Handle(ctx, r) }
+
+// WithAttrs adds the attributes.
+func (w *wrapped) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &wrapped{w.from, func(h slog.Handler) slog.Handler { return w.wrap(h).WithAttrs(attrs) }}
+}
+
+// WithGroup opens the group.
+func (w *wrapped) WithGroup(name string) slog.Handler {
+	return &wrapped{w.from, func(h slog.Handler) slog.Handler { return w.wrap(h).WithGroup(name) }}
+}

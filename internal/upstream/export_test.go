@@ -1,0 +1,4 @@
+package upstream
+
+// Denied is denied, for the fuzz test.
+var Denied = denied

@@ -1,0 +1,77 @@
+// Package fault kills the server and looks, from the outside, at what became of
+// the alerts: the verdict compares the journals of the simulated systems, never
+// the server's own database.
+package fault
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/integrations/all"
+	"github.com/funnelsec/funnel/internal/app"
+	"github.com/funnelsec/funnel/internal/config"
+	"github.com/funnelsec/funnel/internal/engine"
+	"github.com/funnelsec/funnel/playbooks"
+)
+
+var (
+	full = flag.Bool("fault", false, "run with 1,000 alerts instead of 60")
+	seed = flag.Uint64("seed", 1, "seed of the kills and of the fakes' misbehaviour")
+)
+
+// The environment of a child, which is this test program run as a server.
+const (
+	childConfig = "FUNNEL_FAULT_CONFIG" // path of its configuration
+	childBlind  = "FUNNEL_FAULT_BLIND"  // not empty: never look an unsure effect up
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childConfig); path != "" {
+		if err := serve(path); err != nil {
+			fmt.Fprintln(os.Stderr, "server:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+// serve is the shipped server; it ends with its standard input too, so that no
+// child outlives the test.
+func serve(path string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }()
+	c, err := config.Load(path, os.Getenv)
+	if err != nil {
+		return err
+	}
+	registry := funnel.NewRegistry().Add(all.Integrations()...).AddPlaybooks(playbooks.All()...)
+	o := app.Options{Config: c, Registry: registry, Log: slog.NewTextHandler(os.Stderr, nil), Notices: io.Discard}
+	if os.Getenv(childBlind) != "" {
+		o.Engine = func(e *engine.Options) { e.Lookups = nil }
+	}
+	a, err := app.New(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := a.Start(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	drain, done := context.WithTimeout(context.Background(), 20*time.Second)
+	defer done()
+	return a.Stop(drain)
+}

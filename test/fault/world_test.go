@@ -1,0 +1,273 @@
+package fault
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/funnelsec/funnel/integrations/activedirectory/directoryfake"
+	"github.com/funnelsec/funnel/integrations/jira/jirafake"
+	"github.com/funnelsec/funnel/integrations/virustotal/virustotalfake"
+)
+
+const (
+	splunkSecret = "fault-run-splunk-secret-0123456789"
+	jiraSecret   = "fault-run-jira-secret-0123456789"
+	scannerKey   = "fault-run-scanner-key-0123456789"
+)
+
+// world is the simulated outside and the server's process.
+type world struct {
+	jira   *jirafake.Site
+	server string
+	config string
+	dir    string
+
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	stdin io.Closer
+	ended chan error
+}
+
+func newWorld(t *testing.T, o jirafake.Options) *world {
+	t.Helper()
+	w := &world{dir: t.TempDir()}
+	w.jira = jirafake.New(o)
+	site := httptest.NewServer(w.jira)
+	t.Cleanup(func() { site.Close(); w.jira.Close() })
+	scanner := httptest.NewServer(virustotalfake.New(virustotalfake.Options{APIKey: scannerKey, Files: files()}))
+	t.Cleanup(scanner.Close)
+	directory, err := directoryfake.Start(directoryfake.Options{Entries: directoryfake.Demo(), Passwords: directoryfake.DemoPasswords()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { directory.Close() })
+	ca := filepath.Join(w.dir, "ca.pem")
+	if err := os.WriteFile(ca, directory.CAPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listen, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listen.Addr().String()
+	_ = listen.Close()
+	w.server = "http://" + address
+	w.config = filepath.Join(w.dir, "funnel.yaml")
+	text := fmt.Sprintf(configuration, address, site.URL, jirafake.DefaultEmail, directory.URL(), directoryfake.DemoBaseDN, directoryfake.DemoBindName, ca, scanner.URL)
+	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.jira.SetWebhook(w.server+"/hooks/jira", jiraSecret)
+	t.Cleanup(w.kill)
+	return w
+}
+
+const configuration = `
+server: {listen: "%s"}
+data: data
+connections:
+  jira:
+    integration: jira
+    options: {url: "%s", email: "%s", token: "${env:FAULT_JIRA}"}
+    limits: {concurrency: 16, timeout: 5s}
+  directory:
+    integration: activedirectory
+    options: {url: "%s", base_dn: "%s", bind_name: "%s", password: "${env:FAULT_DIRECTORY}", ca_file: "%s"}
+  virustotal:
+    integration: virustotal
+    options: {url: "%s", api_key: "${env:FAULT_SCANNER}"}
+    limits: {concurrency: 8, rate: 100000/s, daily: 1000000}
+sources:
+  splunk: {trigger: splunk.alert, auth: {path_secret: ["${env:FAULT_SPLUNK_HOOK}"]}}
+  jira: {trigger: jira.issue_created, connection: jira, auth: {signature: "${env:FAULT_JIRA_HOOK}"}}
+engine: {workers: 32, lookups: [50ms, 300ms, 1200ms, 6s], quiet: 18s, tell_after: 30s, attempts: 8}
+`
+
+func hash(i int) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(marker(i)))) }
+
+// files are those whose hash the scanner knows: every other one.
+func files() []virustotalfake.File {
+	var list []virustotalfake.File
+	for i := 0; i < 1000; i += 2 {
+		list = append(list, virustotalfake.File{Name: marker(i) + ".exe", SHA256: hash(i), MD5: hash(i)[:32], SHA1: hash(i)[:40], Malicious: i % 60, Undetected: 10})
+	}
+	return list
+}
+
+// start starts the server and returns when it accepts.
+func (w *world) start(t *testing.T, env []string) {
+	t.Helper()
+	log, err := os.OpenFile(filepath.Join(w.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childConfig+"="+w.config, "FAULT_JIRA="+jirafake.DefaultToken, "FAULT_DIRECTORY="+directoryfake.DemoPassword,
+		"FAULT_SCANNER="+scannerKey, "FAULT_SPLUNK_HOOK="+splunkSecret, "FAULT_JIRA_HOOK="+jiraSecret)
+	cmd.Env = append(cmd.Env, env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait(); _ = log.Close() }()
+	w.mu.Lock()
+	w.cmd, w.stdin, w.ended = cmd, stdin, ended
+	w.mu.Unlock()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		if res, err := http.Get(w.server + "/readyz"); err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case err := <-ended:
+			text, _ := os.ReadFile(filepath.Join(w.dir, "server.log"))
+			t.Errorf("the server ended at start: %v\n%s", err, text)
+			ended <- err
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("the server did not become ready within a minute")
+}
+
+// kill ends the server as kill -9 does and waits until it is gone.
+func (w *world) kill() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cmd == nil {
+		return
+	}
+	_ = w.cmd.Process.Kill()
+	<-w.ended
+	w.cmd = nil
+}
+
+// waitIdle returns when the server has no live run and the tracker has nothing
+// under way.
+func (w *world) waitIdle(ctx context.Context, t *testing.T) {
+	t.Helper()
+	for idle := 0; idle < 3; {
+		if err := ctx.Err(); err != nil {
+			t.Fatalf("the server is not done: %v", err)
+		}
+		if w.live() == 0 && w.jira.Settle(ctx) == nil {
+			idle++
+		} else {
+			idle = 0
+		}
+		time.Sleep(100 * time.Millisecond) // between two looks from outside; nothing is ordered by it
+	}
+}
+
+// live returns how many runs have something to do, -1 if the server does not say.
+func (w *world) live() int {
+	res, err := http.Get(w.server + "/status")
+	if err != nil {
+		return -1
+	}
+	defer func() { _ = res.Body.Close() }()
+	var s struct {
+		Runs map[string]int `json:"runs"`
+	}
+	if res.StatusCode != http.StatusOK || json.NewDecoder(res.Body).Decode(&s) != nil {
+		return -1
+	}
+	return s.Runs["queued"] + s.Runs["running"] + s.Runs["waiting"]
+}
+
+// verdict is what the tracker's state says about the acknowledged alerts.
+type verdict struct {
+	acked, tickets, lost, doubleTickets, missingComments, doubleComments int
+	examples                                                             []string
+}
+
+// judge compares the acknowledged alerts with the tickets that exist.
+func (w *world) judge(acked map[string]bool) verdict {
+	v := verdict{}
+	byMarker := map[string][]jirafake.Issue{}
+	for _, issue := range w.jira.Issues() {
+		text := jirafake.Text(issue.Description)
+		if i := strings.Index(text, "marker-"); i >= 0 {
+			byMarker[text[i:i+len("marker-00000")]] = append(byMarker[text[i:i+len("marker-00000")]], issue)
+		}
+		v.tickets++
+		names := map[string]int{}
+		for _, c := range issue.Comments {
+			names[commentName(c)]++
+		}
+		for _, name := range []string{"enrich_user", "enrich_file"} {
+			switch n := names[name]; {
+			case n == 0:
+				v.missingComments++
+				v.example("%s has no comment of %s", issue.Key, name)
+			case n > 1:
+				v.doubleComments++
+				v.example("%s has %d comments of %s", issue.Key, n, name)
+			}
+		}
+	}
+	for m, ok := range acked {
+		if !ok {
+			continue
+		}
+		v.acked++
+		switch n := len(byMarker[m]); {
+		case n == 0:
+			v.lost++
+			v.example("%s was acknowledged and has no ticket", m)
+		case n > 1:
+			v.doubleTickets++
+			v.example("%s has %d tickets", m, n)
+		}
+	}
+	return v
+}
+
+func commentName(c jirafake.Comment) string {
+	var p struct {
+		Name string `json:"name"`
+	}
+	_ = json.Unmarshal(c.Properties["funnel.comment"], &p)
+	return p.Name
+}
+
+func (v *verdict) example(format string, args ...any) {
+	if len(v.examples) < 10 {
+		v.examples = append(v.examples, fmt.Sprintf(format, args...))
+	}
+}
+
+// String returns the figures in one line.
+func (v verdict) String() string {
+	return fmt.Sprintf("acknowledged %d, tickets %d, lost %d, double tickets %d, missing comments %d, double comments %d",
+		v.acked, v.tickets, v.lost, v.doubleTickets, v.missingComments, v.doubleComments)
+}
+
+func (v verdict) mustBeClean(t *testing.T) {
+	t.Helper()
+	if v.acked == 0 || v.lost+v.doubleTickets+v.missingComments+v.doubleComments > 0 {
+		t.Errorf("%s\n%s", v, strings.Join(v.examples, "\n"))
+	}
+}
