@@ -72,7 +72,19 @@ type TriggerSpec struct {
 	Summary string
 	Event   reflect.Type
 	Decode  func(Request) ([]AnyArrival, error)
+	// FreeKeys says that names of inner members are data: two that differ in
+	// letter case only are two.
+	FreeKeys bool
 }
+
+// A TriggerOption declares a property of a trigger.
+type TriggerOption func(*TriggerSpec)
+
+// FreeKeys declares that the names of a body's inner members are data, such as
+// the field names of a row, so that "user" and "USER" may stand side by side.
+// The decoder must not match them regardless of case, as encoding/json does for
+// the fields of a struct.
+func FreeKeys(s *TriggerSpec) { s.FreeKeys = true }
 
 // AnyArrival is an Arrival whose event is JSON.
 type AnyArrival struct {
@@ -86,11 +98,14 @@ type AnyArrival struct {
 // NewTrigger describes how deliveries become events. An error of decode is an
 // *Error with code Invalid that says what is wrong where without values, an
 // Ignored, or AccountUnknown.
-func NewTrigger[E any](id, summary string, decode func(Request) ([]Arrival[E], error)) Trigger[E] {
+func NewTrigger[E any](id, summary string, decode func(Request) ([]Arrival[E], error), options ...TriggerOption) Trigger[E] {
 	if !actionID.MatchString(id) {
 		panic(fmt.Sprintf("funnel: trigger ID %q is not of the form integration.name", id))
 	}
 	s := &TriggerSpec{ID: id, Summary: summary, Event: reflect.TypeFor[E]()}
+	for _, set := range options {
+		set(s)
+	}
 	s.Decode = func(req Request) ([]AnyArrival, error) {
 		found, err := decode(req)
 		if err != nil {

@@ -12,7 +12,7 @@ package splunk
 import "github.com/funnelsec/funnel"
 
 // Alert turns the deliveries of Splunk's webhook alert action into events.
-var Alert = funnel.NewTrigger("splunk.alert", "An alert fired in Splunk.", decodeAlert)
+var Alert = funnel.NewTrigger("splunk.alert", "An alert fired in Splunk.", decodeAlert, funnel.FreeKeys)
 
 // Integration returns the integration for registration.
 func Integration() funnel.Integration {

@@ -41,12 +41,12 @@ type Tokens struct {
 
 	mu       sync.Mutex
 	seen     stamp // of the file that kept was read from
-	kept     []token
+	kept     []entry
 	firstRun bool        // FirstRunFile may exist
 	expiry   *time.Timer // removes it
 }
 
-type token struct {
+type entry struct {
 	Name      string    `json:"name"`
 	Role      string    `json:"role"`
 	SHA256    digest    `json:"sha256"`
@@ -124,7 +124,7 @@ func (t *Tokens) replace(first bool) (string, error) {
 			return "", err
 		}
 	}
-	kept := []token{{Name: "admin", Role: "admin", SHA256: sha256.Sum256([]byte(raw)), CreatedAt: t.now().UTC()}}
+	kept := []entry{{Name: "admin", Role: "admin", SHA256: sha256.Sum256([]byte(raw)), CreatedAt: t.now().UTC()}}
 	if err := t.save(kept); err != nil {
 		return "", err
 	}

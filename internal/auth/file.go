@@ -23,7 +23,7 @@ const (
 // content is what tokens.json holds.
 type content struct {
 	Version int     `json:"version"`
-	Tokens  []token `json:"tokens"`
+	Tokens  []entry `json:"tokens"`
 }
 
 // stamp tells one state of a file from another. A rename gives a new inode.
@@ -159,7 +159,7 @@ func (t *Tokens) load() (found bool, err error) {
 }
 
 // save stores the tokens; t.mu is held.
-func (t *Tokens) save(kept []token) error {
+func (t *Tokens) save(kept []entry) error {
 	raw, err := json.MarshalIndent(content{Version: 1, Tokens: kept}, "", "  ")
 	if err != nil {
 		return err

@@ -75,6 +75,10 @@ func TestAuthNeedsLoopback(t *testing.T) {
 			t.Errorf("%s: got %v", server, err)
 		}
 	}
+	// Each of the two is an error of its own.
+	if _, err := Parse("f.yaml", []byte("server: {listen: '10.0.0.1:80'}\n"+source)); err == nil || !strings.Contains(err.Error(), "a source without authentication") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestLoad(t *testing.T) {

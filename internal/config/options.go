@@ -111,7 +111,7 @@ func (o Options) Decode(into any) error {
 	return o.explain(schema.DecodeInto(raw, schema.Limits{}, false, into))
 }
 
-// Explain turns an error that a decoder of the options' JSON gave into one at the place in the file, if it is a *schema.SyntaxError;
+// explain turns an error that a decoder of the options' JSON gave into one at the place in the file, if it is a *schema.SyntaxError;
 // others are returned as they are.
 func (o Options) explain(err error) error {
 	se, ok := errors.AsType[*schema.SyntaxError](err)

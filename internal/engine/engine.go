@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type Journal interface {
 	Effect(ctx context.Context, key string) (record.Effect, error)
 	Unsure(ctx context.Context) ([]record.Effect, error)
 	Untold(ctx context.Context, since time.Time, limit int) ([]record.Run, error)
+	WaitCounts(ctx context.Context) (map[string]int, error)
 	Commit(record.Change) (record.Committed, error)
 	Claim(record.ClaimRequest) (record.Claimed, error)
 	Retry(run int64, now time.Time) error
@@ -122,10 +124,12 @@ func New(o Options) *Engine {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Engine{o: o, active: map[int64]*exec{}, serial: serialLocks{holder: map[string]int64{}}}
+	return &Engine{o: o, active: map[int64]*exec{}, serial: newSerialLocks()}
 }
 
-// Start restores what the ledger says is under way.
+// Start restores what the ledger says is under way: which runs hold a thing that
+// only one may work on. Who waited for his turn asks again, for the holder may
+// have ended in the moment in which the process did.
 func (e *Engine) Start(ctx context.Context) error {
 	unsure, err := e.o.Journal.Unsure(ctx)
 	if err != nil {
@@ -133,7 +137,22 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	for _, effect := range unsure {
 		if effect.Serial != "" {
-			e.serial.take(effect.Serial, effect.RunID)
+			e.serial.take(effect.Serial, turn{run: effect.RunID, path: effect.Path})
+		}
+	}
+	counts, err := e.o.Journal.WaitCounts(ctx)
+	if err != nil {
+		return fmt.Errorf("reading what runs wait for: %w", err)
+	}
+	var turns []string
+	for on := range counts {
+		if strings.HasPrefix(on, serialPrefix) {
+			turns = append(turns, on)
+		}
+	}
+	if len(turns) > 0 {
+		if _, err := e.commit(record.Change{Release: turns}); err != nil {
+			return err
 		}
 	}
 	e.armTeller(e.o.Clock().Add(e.o.TellAfter))
@@ -153,31 +172,51 @@ func (e *Engine) Drain() {
 // Work replays the run until it ends or has to wait. If it was parked on a
 // connection, the name is returned.
 func (e *Engine) Work(ctx context.Context, run int64) (parkedOn string) {
+	x := &exec{e: e, ctx: ctx}
+	if !e.hold(run, x) { // before reading, so that nobody changes the run in between
+		return ""
+	}
+	defer e.letGo(run, x)
 	loaded, err := e.o.Journal.Load(ctx, run)
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !errors.Is(err, record.ErrNotFound) {
 			e.o.Log.Error("loading a run", "run", run, "error", err)
+			e.later(run)
 		}
 		return ""
 	}
 	if !loaded.Run.State.Live() || loaded.Run.WakeAt.After(e.o.Clock()) && !e.tellDue(loaded.Run) {
 		return ""
 	}
-	x := newExec(ctx, e, loaded)
-	e.mu.Lock()
-	if e.draining || e.active[run] != nil {
-		e.mu.Unlock()
-		return ""
-	}
-	e.active[run] = x
-	e.mu.Unlock()
-	defer func() {
-		e.mu.Lock()
-		delete(e.active, run)
-		e.mu.Unlock()
-	}()
+	x.load(loaded)
 	x.replay(e.body(loaded))
 	return x.conclude()
+}
+
+// hold makes x the only one who works on the run, unless somebody does already or
+// the server stops.
+func (e *Engine) hold(run int64, x *exec) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.draining || e.active[run] != nil {
+		return false
+	}
+	e.active[run] = x
+	return true
+}
+
+// letGo ends the work on a run. A cancellation that came too late for the replay
+// is done now.
+func (e *Engine) letGo(run int64, x *exec) {
+	e.mu.Lock()
+	delete(e.active, run)
+	e.mu.Unlock()
+	if !x.isCancelled() || x.cancelDone {
+		return
+	}
+	if err := e.cancelNow(run); err != nil && !errors.Is(err, record.ErrState) {
+		e.o.Log.Error("cancelling a run", "run", run, "error", err)
+	}
 }
 
 // body returns what the run does.
@@ -219,17 +258,14 @@ func (e *Engine) Skip(run int64, path string) error {
 }
 
 func (e *Engine) control(run int64, change func() error) error {
-	e.mu.Lock()
-	busy := e.active[run] != nil
-	e.mu.Unlock()
-	if busy {
+	x := &exec{e: e}
+	if !e.hold(run, x) {
 		return ErrBusy
 	}
-	if err := change(); err != nil {
-		return err
-	}
-	e.o.Queue.Add(run)
-	return nil
+	err := change()
+	e.letGo(run, x)
+	e.o.Queue.Add(run) // after an error too: it may have been its turn just now
+	return err
 }
 
 // Cancel ends a run. One that is being worked on ends before its next step.
@@ -243,6 +279,10 @@ func (e *Engine) Cancel(run int64) error {
 	if x != nil {
 		return nil
 	}
+	return e.cancelNow(run)
+}
+
+func (e *Engine) cancelNow(run int64) error {
 	woken, err := e.o.Journal.Cancel(run, e.o.Clock())
 	if err != nil {
 		return err

@@ -191,7 +191,7 @@ func (in *Intake) accept(s Source, header http.Header, body []byte, now time.Tim
 	if err := schema.MediaType(header); err != nil {
 		return Result{}, &Refusal{Status: http.StatusUnsupportedMediaType, Title: "Unsupported media type", Detail: err.Error()}
 	}
-	if err := schema.Check(body, schema.Limits{Bytes: s.MaxBody}); err != nil {
+	if err := schema.Check(body, schema.Limits{Bytes: s.MaxBody, FreeKeys: s.Trigger.FreeKeys}); err != nil {
 		return Result{}, refuse(err)
 	}
 	arrivals, err := s.Trigger.Decode(funnel.Request{

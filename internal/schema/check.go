@@ -237,7 +237,8 @@ func (c *checker) key() *SyntaxError {
 		return err
 	}
 	top.keyStart, top.keyEnd = start, end
-	if !c.keys.add(c.raw[start:end], escaped, top.serial, top.firstKey) {
+	free := c.lim.FreeKeys && len(c.frames) > 1 && top.plan == nil
+	if !c.keys.add(c.raw[start:end], escaped, !free, top.serial, top.firstKey) {
 		return c.fail(Malformed, at, "the object has this key already (keys that differ only in case count as one)")
 	}
 	c.next = nil

@@ -29,11 +29,17 @@ type wideKey struct {
 	hash   uint64
 }
 
-// add folds a key (the inside of a well-formed literal) and reports whether the object, whose keys start at first, is free of it.
+// add takes a key (the inside of a well-formed literal), folded if letter case does not count, and reports whether the object, whose keys start at first, is free of it.
 // The folded key is in last() afterwards.
-func (k *keySet) add(inside []byte, escaped bool, object, first int) bool {
+func (k *keySet) add(inside []byte, escaped, fold bool, object, first int) bool {
 	off := len(k.arena)
-	k.arena = appendFolded(k.arena, inside, escaped)
+	if fold {
+		k.arena = appendFolded(k.arena, inside, escaped)
+	} else if escaped {
+		k.arena = append(k.arena, unquoteKey(inside)...)
+	} else {
+		k.arena = append(k.arena, inside...)
+	}
 	folded := k.arena[off:]
 	hash := maphash.Bytes(k.seed, folded)
 	fresh := true

@@ -23,6 +23,10 @@ type Limits struct {
 	Depth     int // objects and arrays inside one another
 	Nodes     int // values in all: objects, arrays, strings, numbers, true, false, null
 	NumberLen int // characters of one number literal
+
+	// FreeKeys lets the keys of inner objects differ in letter case only, where they are data, such as the field names of a
+	// Splunk row. Equal keys are refused all the same.
+	FreeKeys bool
 }
 
 // maxDepth is where encoding/json itself gives up; a larger Limits.Depth has no effect.

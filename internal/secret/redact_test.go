@@ -158,6 +158,12 @@ func TestHandler(t *testing.T) {
 		}
 	}
 	walk(rec)
+	for before := range 60 { // wherever a cut may fall, it leaves no half of a secret
+		h := NewHandler(slog.DiscardHandler, NewRedactor(New(canary)))
+		if got := h.text(strings.Repeat("x", MaxLogField-before) + canary + strings.Repeat("y", 50)); strings.Contains(got, canary[:2]) {
+			t.Fatalf("half a secret is left: %s", got[MaxLogField-80:])
+		}
+	}
 	g := rec["g"+Mask].(map[string]any)
 	if g["n"] != float64(42) || g["bidi"] != `a\u202eb\u2028c` || g["lone"] != `\xed\xa0\x80` || g["more"] != "loud "+Mask {
 		t.Errorf("got %v", g)

@@ -9,7 +9,7 @@ import (
 func TestSealedConnectionWritesNothing(t *testing.T) {
 	t.Parallel()
 	near, far := net.Pipe()
-	defer far.Close()
+	_ = far.Close() // a write that gets through fails with another error
 	conn := &tracked{Conn: near}
 	if !conn.sealUnlessWritten(0) {
 		t.Fatal("a fresh connection counts as written to")
@@ -41,5 +41,19 @@ func TestWriteUnderWayCounts(t *testing.T) {
 	}
 	if !conn.sealUnlessWritten(1) {
 		t.Error("what an earlier request wrote counts for this one")
+	}
+}
+
+// The two checks of the egress rule, each without the other.
+func TestEgressIsCheckedTwice(t *testing.T) {
+	t.Parallel()
+	d := newDialer(Options{}.withDefaults())
+	if addrs, err := d.resolve(t.Context(), "169.254.169.254"); err == nil {
+		t.Errorf("resolving allowed %v", addrs)
+	}
+	for _, address := range []string{"169.254.169.254:80", "[fe80::1%lo]:80", "[::ffff:169.254.169.254]:80", "nonsense"} {
+		if err := d.control("tcp", address, nil); err == nil {
+			t.Errorf("the second check allowed %s", address)
+		}
 	}
 }

@@ -68,33 +68,60 @@ func TestScriptedFaults(t *testing.T) {
 	}
 }
 
+// TestHang lets a request hang until its client gives up, or until the site is closed.
 func TestHang(t *testing.T) {
 	t.Parallel()
-	for kind, processed := range map[jirafake.FaultKind]int{jirafake.Hang: 0, jirafake.HangAfter: 1} {
-		ctx, giveUp := context.WithCancel(t.Context())
-		defer giveUp()
-		// The client gives up when the request has arrived, or, if it is to be processed, when its webhook has.
-		hooks := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { giveUp() }))
-		defer hooks.Close()
-		s := start(t, jirafake.Options{WebhookURL: hooks.URL, Webhooks: jirafake.WebhookMode{BeforeAnswer: true}})
-		s.Next(func(*http.Request) bool {
-			if kind == jirafake.Hang {
-				giveUp()
+	for name, tt := range map[string]struct {
+		kind      jirafake.FaultKind
+		client    bool // who ends it
+		processed int
+	}{
+		"before, client gives up": {jirafake.Hang, true, 0},
+		"before, site closes":     {jirafake.Hang, false, 0},
+		"after, client gives up":  {jirafake.HangAfter, true, 1},
+		"after, site closes":      {jirafake.HangAfter, false, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
+			// It has begun when the request has arrived or, if it is to be processed, when its webhook has.
+			begun := make(chan struct{})
+			hooks := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				if tt.kind == jirafake.HangAfter {
+					close(begun)
+				}
+			}))
+			defer hooks.Close()
+			s := start(t, jirafake.Options{WebhookURL: hooks.URL, Webhooks: jirafake.WebhookMode{BeforeAnswer: true, Retries: -1}})
+			s.Next(func(*http.Request) bool {
+				if tt.kind == jirafake.Hang {
+					close(begun)
+				}
+				return true
+			}, jirafake.Fault{Kind: tt.kind})
+			go func() {
+				<-begun
+				if tt.client {
+					giveUp()
+				} else {
+					s.Close()
+				}
+			}()
+			req, err := http.NewRequestWithContext(ctx, "POST", s.server.URL+"/rest/api/3/issue", strings.NewReader(asJSON(t, newIssue("x"))))
+			if err != nil {
+				t.Fatal(err)
 			}
-			return true
-		}, jirafake.Fault{Kind: kind})
-		req, err := http.NewRequestWithContext(ctx, "POST", s.server.URL+"/rest/api/3/issue", strings.NewReader(asJSON(t, newIssue("x"))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.SetBasicAuth(jirafake.DefaultEmail, jirafake.DefaultToken)
-		if resp, err := s.server.Client().Do(req); err == nil {
-			resp.Body.Close()
-			t.Errorf("kind %d: got an answer", kind)
-		}
-		if n := len(s.Issues()); n != processed {
-			t.Errorf("kind %d: %d issues, want %d", kind, n, processed)
-		}
+			req.SetBasicAuth(jirafake.DefaultEmail, jirafake.DefaultToken)
+			if resp, err := s.server.Client().Do(req); err == nil {
+				resp.Body.Close()
+				t.Error("got an answer")
+			}
+			s.server.Close() // returns when the handler has
+			if n := len(s.Issues()); n != tt.processed {
+				t.Errorf("%d issues, want %d", n, tt.processed)
+			}
+		})
 	}
 }
 
