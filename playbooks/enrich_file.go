@@ -10,73 +10,82 @@ import (
 	"github.com/funnelsec/funnel/integrations/virustotal"
 )
 
-const fileTitle = "File"
-
-// EnrichFile comments what virus scanners think of the alert's file.
+// EnrichFile comments what the virus scanners think of the file of the alert.
 var EnrichFile = funnel.NewPlaybook("enrich_file", "Comment what the scanners know about the file.", jira.IssueCreated, enrichFile,
-	tells("enrich_file", fileTitle), funnel.Saves(6*time.Minute))
+	aboutFile().tells(), funnel.Saves(6*time.Minute))
+
+func aboutFile() enrichment { return enrichment{name: "enrich_file", title: "File"} }
 
 func enrichFile(r *funnel.Run, e jira.IssueEvent) error {
 	if e.Alert == nil {
-		return nil // a person's ticket: nothing is known to look up
+		return nil
 	}
-	note, err := fileNote(r, e.FileHash())
+	x := aboutFile()
+	hash := e.FileHash()
+	if hash == "" {
+		return x.comment(r, e, x.unknown(funnel.Text("the alert names no file hash.")))
+	}
+	report, err := funnel.Step(r, "report", virustotal.FileReport, virustotal.FileReportInput{Hash: hash})
 	if err != nil {
 		return err
 	}
-	_, err = funnel.Step(r, "comment", jira.KeepComment, jira.KeepCommentInput{Issue: e.Key, Name: "enrich_file", Revision: jira.Final, Body: note})
-	return err
+	if r.Skipped("report") {
+		return x.comment(r, e, x.unknown(funnel.Text("not asked, a person skipped the look-up.")))
+	}
+	return x.comment(r, e, fileNote(hash, report)...)
 }
 
-func fileNote(r *funnel.Run, hash string) (funnel.Document, error) {
-	if hash == "" {
-		return unknown(fileTitle, "the alert has no file hash, so nobody was asked. Unknown is not clean."), nil
+func fileNote(hash string, report virustotal.Report) []funnel.Block {
+	v := report.Verdict
+	if !report.Found {
+		why := "VirusTotal has never seen this file."
+		if v.Why != "" && v.Why != funnel.NotFoundThere {
+			why = v.String() + "."
+		}
+		return []funnel.Block{
+			aboutFile().unknown(funnel.Text(why + " That does not make it clean.")),
+			funnel.Paragraph(funnel.Text("Hash: "), funnel.Fixed(funnel.Data(hash))),
+		}
 	}
-	report, err := funnel.Step(r, "report", virustotal.FileReport, virustotal.FileReportInput{Hash: hash})
+	var f facts
+	f.put("Malicious", funnel.Text(fmt.Sprintf("%d of %d engines", report.Malicious, report.Total)))
+	f.put("Suspicious", funnel.Text(fmt.Sprintf("%d of %d engines", report.Suspicious, report.Total)))
+	f.when("Engines looked at", report.LastAnalysis, "")
+	f.add("Threat", report.Label)
+	f.add("Name", report.Name)
+	f.add("Names", strings.Join(report.Names, ", "))
+	f.add("Type", report.Type)
+	if report.Size > 0 {
+		f.put("Size", funnel.Text(fmt.Sprintf("%d bytes", report.Size)))
+	}
+	f.when("First seen", report.FirstSeen, "")
+	f.when("Last seen", report.LastSeen, "")
+	f.add("Users' votes", votes(report.Reputation))
+	f.put("Hash", funnel.Fixed(funnel.Data(hash)))
+	if report.SHA256 != "" && !strings.EqualFold(report.SHA256, hash) {
+		f.put("SHA-256", funnel.Fixed(funnel.Data(report.SHA256)))
+	}
+	blocks := []funnel.Block{funnel.Heading(3, funnel.Text("File: "+verdictText(v))), f.table()}
+	if kind, ok := funnel.HashKind(report.SHA256); ok && kind == funnel.SHA256 {
+		blocks = append(blocks, funnel.Paragraph(funnel.Link("Open the report at VirusTotal", "https://www.virustotal.com/gui/file/", report.SHA256)))
+	}
+	return blocks
+}
+
+// verdictText says a verdict and, of an unknown one, why.
+func verdictText(v funnel.Verdict) string {
+	if (v.Rating == funnel.Unknown || v.Rating == "") && v.Why == "" {
+		return "unknown (no engine has judged it)"
+	}
+	return v.String()
+}
+
+func votes(n int) string {
 	switch {
-	case funnel.CodeOf(err) == funnel.Invalid:
-		return unknown(fileTitle, fmt.Sprintf("%q is no file hash, so VirusTotal was not asked. Unknown is not clean.", cut(hash, 100))), nil
-	case err != nil:
-		return funnel.Document{}, err
-	case r.Skipped("report"):
-		return unknown(fileTitle, "a person skipped the look-up of "+hash+". Unknown is not clean."), nil
-	case !report.Found:
-		return unknown(fileTitle, "VirusTotal has never seen "+hash+". Unknown is not clean."), nil
+	case n < 0:
+		return fmt.Sprintf("%d, negative is bad", n)
+	case n > 0:
+		return fmt.Sprint(n)
 	}
-	return funnel.NewDocument(
-		funnel.Heading(3, funnel.Text(fileTitle+": "+string(report.Verdict.Rating))),
-		funnel.Paragraph(funnel.Strong(funnel.Text(votes(report)))),
-		fileFacts(report).table(),
-		funnel.Paragraph(funnel.Link("The report at VirusTotal", "https://www.virustotal.com/gui/file/", report.Hash)),
-	), nil
-}
-
-func votes(r virustotal.Report) string {
-	text := fmt.Sprintf("%d of %s call it malicious", r.Malicious, plural(r.Total, "engine", "engines"))
-	if r.Suspicious > 0 {
-		text += fmt.Sprintf(", %d suspicious", r.Suspicious)
-	}
-	if r.Verdict.Rating == funnel.Unknown {
-		text = "No engine has judged it. Unknown is not clean"
-	}
-	return text + "."
-}
-
-func fileFacts(r virustotal.Report) *facts {
-	f := &facts{}
-	f.data("Threat", r.Label)
-	f.data("Name", r.Name)
-	if len(r.Names) > 1 {
-		f.data("Also seen as", cut(strings.Join(r.Names, ", "), maxValue))
-	}
-	f.data("Type", r.Type)
-	if r.Size > 0 {
-		f.add("Size", funnel.Text(plural(int(r.Size), "byte", "bytes")))
-	}
-	f.time("First seen", r.FirstSeen, "", "")
-	f.time("Last seen", r.LastSeen, "", "")
-	f.time("Last analysis", r.LastAnalysis, "", "")
-	f.data("SHA-256", r.SHA256)
-	f.data("MD5", r.MD5)
-	return f
+	return ""
 }

@@ -2,6 +2,7 @@ package playbooks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,95 +11,125 @@ import (
 	"github.com/funnelsec/funnel/integrations/jira"
 )
 
-const userTitle = "User"
-
-// EnrichUser comments what the directory knows about the alert's user.
+// EnrichUser comments who the user of the alert is.
 var EnrichUser = funnel.NewPlaybook("enrich_user", "Comment who the user is.", jira.IssueCreated, enrichUser,
-	tells("enrich_user", userTitle), funnel.Saves(5*time.Minute))
+	aboutUser().tells(), funnel.Saves(4*time.Minute))
+
+func aboutUser() enrichment { return enrichment{name: "enrich_user", title: "User"} }
 
 func enrichUser(r *funnel.Run, e jira.IssueEvent) error {
-	if e.Alert == nil {
-		return nil // a person's ticket: nothing is known to look up
+	if e.Alert == nil { // an issue that a person made names nobody
+		return nil
 	}
-	note, err := userNote(r, e.Observable(funnel.User))
+	x := aboutUser()
+	account := e.Observable(funnel.User)
+	if account == "" {
+		return x.comment(r, e, x.unknown(funnel.Text("the alert names no user.")))
+	}
+	user, err := funnel.Step(r, "lookup", activedirectory.LookupUser, activedirectory.LookupUserInput{Account: account})
 	if err != nil {
 		return err
 	}
-	_, err = funnel.Step(r, "comment", jira.KeepComment, jira.KeepCommentInput{Issue: e.Key, Name: "enrich_user", Revision: jira.Final, Body: note})
-	return err
-}
-
-func userNote(r *funnel.Run, account string) (funnel.Document, error) {
-	if account == "" {
-		return unknown(userTitle, "the alert names no user, so nobody was asked."), nil
-	}
-	user, err := funnel.Step(r, "lookup", activedirectory.LookupUser, activedirectory.LookupUserInput{Account: account})
 	switch {
-	case funnel.CodeOf(err) == funnel.Invalid:
-		return unknown(userTitle, fmt.Sprintf("%q cannot be the name of an account, so the directory was not asked.", cut(account, 100))), nil
-	case err != nil:
-		return funnel.Document{}, err
 	case r.Skipped("lookup"):
-		return unknown(userTitle, "a person skipped the look-up of "+cut(account, 100)+"."), nil
+		return x.comment(r, e, x.unknown(funnel.Text("not asked, a person skipped the look-up.")))
 	case !user.Found:
-		why := user.Why
-		if why == "" {
-			why = "no such account"
+		why := []funnel.Inline{funnel.Text("the directory has no account "), funnel.Fixed(funnel.Data(clip(account, maxValue))), funnel.Text(".")}
+		if user.Why != "" {
+			why = append(why, funnel.Text(" It says: "), funnel.Data(clip(user.Why, maxValue)))
 		}
-		return unknown(userTitle, fmt.Sprintf("the directory does not know %q: %s.", cut(account, 100), why)), nil
+		return x.comment(r, e, x.unknown(why...))
 	}
-	return funnel.NewDocument(
-		funnel.Heading(3, funnel.Text(userTitle+": "), funnel.Data(user.DisplayName)),
-		funnel.Paragraph(state(user)...),
-		userFacts(user).table(),
-	), nil
+	return x.comment(r, e, userNote(user)...)
 }
 
-// state says first what a responder has to know.
-func state(u activedirectory.User) []funnel.Inline {
-	var notes []string
-	if u.Locked {
-		notes = append(notes, "locked out")
+// maxGroups is how many groups of a user are named.
+const maxGroups = 10
+
+func userNote(u activedirectory.User) []funnel.Block {
+	name := u.DisplayName
+	if name == "" {
+		name = u.Account
 	}
-	if u.PasswordExpired {
-		notes = append(notes, "password expired")
+	var f facts
+	f.add("Account", u.Account)
+	f.add("Principal name", u.UPN)
+	f.add("Title", u.Title)
+	f.add("Department", u.Department)
+	f.add("Company", u.Company)
+	f.add("Location", u.Location)
+	f.add("Employee ID", u.EmployeeID)
+	f.add("Mail", u.Mail)
+	f.add("Manager", manager(u.Manager))
+	f.put("Account state", funnel.Text(accountState(u)))
+	f.put("Password", funnel.Text(passwordState(u)))
+	if u.LastLogon == nil {
+		f.put("Last logon", funnel.Text("none recorded"))
+	}
+	f.when("Last logon", u.LastLogon, " (may be up to 14 days old)")
+	f.when("Account expires", u.AccountExpires, "")
+	f.when("Account made", u.Created, "")
+	if u.GroupsTotal > 0 {
+		shown := u.Groups[:min(len(u.Groups), maxGroups)]
+		f.add(fmt.Sprintf("Groups (%d of %d)", len(shown), u.GroupsTotal), strings.Join(shown, ", "))
+	}
+	blocks := []funnel.Block{funnel.Heading(3, funnel.Text("User: "), funnel.Data(clip(name, maxValue))), f.table()}
+	if len(u.Unread) > 0 {
+		blocks = append(blocks, funnel.Paragraph(funnel.Emphasis(funnel.Data("Funnel's account may not read "+strings.Join(u.Unread, ", ")+"."))))
+	}
+	return blocks
+}
+
+func manager(m activedirectory.Manager) string {
+	switch {
+	case m.DisplayName != "" && m.Mail != "":
+		return m.DisplayName + ", " + m.Mail
+	case m.DisplayName != "":
+		return m.DisplayName
+	}
+	return m.DN
+}
+
+// unread reports whether the directory did not show an attribute: what follows
+// from it is unknown, not false.
+func unread(u activedirectory.User, attribute string) bool {
+	return slices.Contains(u.Unread, attribute)
+}
+
+const computed = "msDS-User-Account-Control-Computed"
+
+func accountState(u activedirectory.User) string {
+	state := "disabled"
+	switch {
+	case unread(u, "userAccountControl"):
+		state = "enabled or disabled: unknown"
+	case u.Enabled:
+		state = "enabled"
+	}
+	switch {
+	case unread(u, computed):
+		return state + "; locked: unknown"
+	case u.Locked:
+		return state + ", locked"
+	}
+	return state + ", not locked"
+}
+
+func passwordState(u activedirectory.User) string {
+	var states []string
+	switch {
+	case unread(u, computed):
+		states = append(states, "expired: unknown")
+	case u.PasswordExpired:
+		states = append(states, "expired")
+	default:
+		states = append(states, "not expired")
 	}
 	if u.MustChangePassword {
-		notes = append(notes, "must change the password")
+		states = append(states, "must be changed at the next logon")
 	}
-	account := "The account is enabled"
-	if !u.Enabled {
-		account = "The account is disabled"
+	if u.PasswordSet != nil {
+		states = append(states, "set at "+instant(*u.PasswordSet))
 	}
-	if len(notes) > 0 {
-		account += ", " + strings.Join(notes, ", ")
-	}
-	return []funnel.Inline{funnel.Strong(funnel.Text(account + "."))}
-}
-
-func userFacts(u activedirectory.User) *facts {
-	f := &facts{}
-	f.data("Account", u.Account)
-	f.data("Title", u.Title)
-	f.data("Department", u.Department)
-	f.data("Company", u.Company)
-	f.data("Location", u.Location)
-	f.data("Mail", u.Mail)
-	f.data("Employee ID", u.EmployeeID)
-	manager := u.Manager.DisplayName
-	if u.Manager.Mail != "" {
-		manager += " (" + u.Manager.Mail + ")"
-	}
-	f.data("Manager", manager)
-	f.time("Last logon", u.LastLogon, "never", " (may be up to 14 days later)")
-	f.time("Password set", u.PasswordSet, "", "")
-	f.time("Account expires", u.AccountExpires, "", "")
-	if len(u.Groups) > 0 {
-		groups := strings.Join(u.Groups[:min(len(u.Groups), 10)], ", ")
-		if more := u.GroupsTotal - min(len(u.Groups), 10); more > 0 {
-			groups += fmt.Sprintf(" and %d more", more)
-		}
-		f.data("Groups", groups)
-	}
-	return f
+	return strings.Join(states, ", ")
 }

@@ -2,6 +2,8 @@ package playbooks
 
 import (
 	"fmt"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,31 +12,50 @@ import (
 	"github.com/funnelsec/funnel/integrations/splunk"
 )
 
-// OpenTicketSettings are the options of the playbook open_ticket.
+// OpenTicketSettings are the settings of open_ticket.
 type OpenTicketSettings struct {
-	Project   string            `json:"project,omitempty" doc:"Key of the Jira project; SIRT if not set" example:"SIRT"`
-	IssueType string            `json:"issue_type,omitempty" doc:"Name of the issue type; Task if not set" example:"Task"`
-	Priority  map[string]string `json:"priority,omitempty" doc:"Name of the priority for each severity (critical, high, medium, low, info)"`
-	Labels    []string          `json:"labels,omitempty" doc:"Further labels of each ticket"`
-	Window    funnel.Duration   `json:"window,omitzero" doc:"How long an open ticket stands for repeats of its alert; 24h if not set" example:"24h"`
-	SplunkURL string            `json:"splunk_url,omitempty" doc:"Address of Splunk's pages; a ticket links only to searches there" example:"https://splunk.example.com:8000"`
+	Project   string            `json:"project,omitempty" doc:"Key of the Jira project" example:"SIRT"`
+	IssueType string            `json:"issue_type,omitempty" doc:"Name of the issue type" example:"Task"`
+	Priority  map[string]string `json:"priority,omitempty" doc:"Severity of the alert to name of the priority in Jira; an empty name leaves the project's default"`
+	Labels    []string          `json:"labels,omitempty" doc:"Labels of each ticket, beside Funnel's own"`
+	Window    funnel.Duration   `json:"window,omitzero" doc:"How long a ticket stands for repeats of its alert" example:"24h"`
+	SplunkURL string            `json:"splunk_url,omitempty" doc:"Address of Splunk for people; only addresses there become links in tickets" example:"https://splunk.example.com"`
+	LinkType  string            `json:"link_type,omitempty" doc:"Name of the link from a ticket to the done one that it follows" example:"Relates"`
 }
 
+// Validate checks the settings that are configured. The others have defaults.
+func (s *OpenTicketSettings) Validate() error {
+	for severity := range s.Priority {
+		if !slices.Contains([]string{"critical", "high", "medium", "low", "info"}, severity) {
+			return funnel.Errorf(funnel.Invalid, "priority: a severity is critical, high, medium, low or info")
+		}
+	}
+	if u, err := url.Parse(s.SplunkURL); s.SplunkURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		return funnel.Errorf(funnel.Invalid, "splunk_url: want an address such as https://splunk.example.com")
+	}
+	if s.Window < 0 {
+		return funnel.Errorf(funnel.Invalid, "window: want a duration such as 24h")
+	}
+	return nil
+}
+
+// openTicketDefaults returns new defaults: the settings of a run are read into
+// the map, which must not be shared.
 func openTicketDefaults() OpenTicketSettings {
 	return OpenTicketSettings{
-		Project: "SIRT", IssueType: "Task", Window: funnel.Duration(24 * time.Hour),
+		Project: "SIRT", IssueType: "Task", Window: funnel.Duration(24 * time.Hour), LinkType: "Relates",
 		Priority: map[string]string{"critical": "Highest", "high": "High", "medium": "Medium", "low": "Low", "info": "Lowest"},
 	}
 }
 
-// OpenTicket opens one ticket for an alert, or counts it on the ticket that is
-// open for the same thing.
-var OpenTicket = funnel.NewPlaybook("open_ticket", "Open one ticket for an alert.", splunk.Alert, openTicket,
-	funnel.Settings(openTicketDefaults()), funnel.Saves(4*time.Minute))
+// OpenTicket opens a ticket for an alert. A repeat within the window is counted in
+// a comment of the ticket; a repeat of one that is done opens a new ticket and
+// links the two.
+var OpenTicket = funnel.NewPlaybook("open_ticket", "Open a ticket for an alert.", splunk.Alert, openTicket,
+	funnel.Settings(openTicketDefaults()), funnel.Saves(8*time.Minute))
 
-// maxFollowers bounds how many done tickets about the same thing are passed over
-// within one window.
-const maxFollowers = 20
+// maxChain bounds how many done tickets about one thing are followed in a run.
+const maxChain = 10
 
 func openTicket(r *funnel.Run, e splunk.AlertEvent) error {
 	settings, err := funnel.SettingsOf(r, openTicketDefaults())
@@ -42,124 +63,131 @@ func openTicket(r *funnel.Run, e splunk.AlertEvent) error {
 		return err
 	}
 	in := jira.OpenTicketInput{
-		Project: settings.Project, IssueType: settings.IssueType, Summary: summary(e), Description: description(e, settings),
-		Labels: settings.Labels, Priority: settings.Priority[e.Severity], Fingerprint: e.Fingerprint, Window: settings.Window,
+		Project: settings.Project, IssueType: settings.IssueType, Labels: settings.Labels, Window: settings.Window,
+		Priority: settings.Priority[e.Severity], Fingerprint: e.Fingerprint,
+		Summary: alertSummary(e), Description: alertDescription(e, settings.SplunkURL),
 	}
-	for n := 1; n <= maxFollowers; n++ {
-		ticket, err := funnel.Step(r, numbered("ticket", n), jira.OpenTicket, in)
+	ticket, err := funnel.Step(r, "ticket", jira.OpenTicket, in)
+	for n := 1; err == nil && ticket.Repeat; n++ {
+		state, err := funnel.Step(r, nth("state", n), jira.GetIssue, jira.GetIssueInput{Issue: ticket.Key})
 		if err != nil {
 			return err
 		}
-		if !ticket.Repeat {
-			return follow(r, ticket, in.Follows)
+		if state.Found && !state.Done || r.Skipped(nth("state", n)) {
+			return sayRepeat(r, ticket)
 		}
-		issue, err := funnel.Step(r, numbered("state", n), jira.GetIssue, jira.GetIssueInput{Issue: ticket.Key})
+		if n == maxChain {
+			return funnel.Errorf(funnel.Conflict, "%d tickets about this alert are done already, the last is %s: open one by hand", n, ticket.Key)
+		}
+		in.Follows = ticket.Key
+		next, err := funnel.Step(r, nth("ticket", n+1), jira.OpenTicket, in)
 		if err != nil {
 			return err
 		}
-		if issue.Found && !issue.Done {
-			return countRepeat(r, ticket)
+		if !next.Repeat && next.Key != "" && state.Found { // a deleted ticket cannot be linked
+			link := jira.LinkIssuesInput{Type: settings.LinkType, Inward: next.Key, Outward: ticket.Key}
+			if _, err := funnel.Step(r, nth("link", n+1), jira.LinkIssues, link); err != nil {
+				return err
+			}
 		}
-		in.Follows = ticket.Key // done or gone: the same thing again is a new ticket
+		ticket = next
 	}
-	return funnel.Errorf(funnel.Conflict, "%d tickets about the same thing were done within %s: look at the search", maxFollowers, settings.Window)
+	return err
 }
 
-func numbered(name string, n int) string {
+func nth(name string, n int) string {
 	if n == 1 {
 		return name
 	}
 	return fmt.Sprintf("%s-%d", name, n)
 }
 
-// follow links a ticket to the done one that it follows.
-func follow(r *funnel.Run, ticket jira.Ticket, followed string) error {
-	if followed == "" {
-		return nil
-	}
-	_, err := funnel.Step(r, "link", jira.LinkIssues, jira.LinkIssuesInput{Type: "Relates", Inward: ticket.Key, Outward: followed})
-	if funnel.CodeOf(err) == funnel.NotFound || funnel.CodeOf(err) == funnel.Invalid {
-		return nil // the older ticket is gone, or the site has no such links: the new ticket stands
-	}
-	return err
-}
-
-// countRepeat says on the ticket how often the thing was seen.
-func countRepeat(r *funnel.Run, t jira.Ticket) error {
-	text := fmt.Sprintf("Seen %d times", t.Seen)
-	if t.FirstSeen != nil {
-		text += ", first " + when(*t.FirstSeen)
-	}
-	if t.LastSeen != nil {
-		text += ", last " + when(*t.LastSeen)
+// sayRepeat counts the repeat in the ticket's living comment. The count is the
+// comment's revision, so that a run that comes late does not count backwards.
+func sayRepeat(r *funnel.Run, ticket jira.Ticket) error {
+	text := fmt.Sprintf("Seen %d times", ticket.Seen)
+	if ticket.FirstSeen != nil && ticket.LastSeen != nil {
+		text += fmt.Sprintf(", first at %s, last at %s", instant(*ticket.FirstSeen), instant(*ticket.LastSeen))
 	}
 	_, err := funnel.Step(r, "seen", jira.KeepComment, jira.KeepCommentInput{
-		Issue: t.Key, Name: "seen", Revision: t.Seen, Body: funnel.NewDocument(funnel.Paragraph(funnel.Text(text + "."))),
+		Issue: ticket.Key, Name: "seen", Revision: ticket.Seen,
+		Body: funnel.NewDocument(funnel.Paragraph(funnel.Text(text + "."))),
 	})
 	return err
 }
 
-// summary is the name of the search and what it is about.
-func summary(e splunk.AlertEvent) string {
-	name := e.Search
-	if name == "" {
-		name = "Splunk alert"
+func alertSummary(e splunk.AlertEvent) string {
+	summary := e.Search
+	if strings.TrimSpace(summary) == "" {
+		summary = "Splunk alert"
 	}
-	var about []string
-	for _, kind := range []funnel.Kind{funnel.User, funnel.Host, funnel.IP} {
-		if v := e.Observable(kind); v != "" && len(about) < 2 {
-			about = append(about, v)
-		}
+	if len(e.Observables.Observables) > 0 {
+		summary += ": " + e.Observables.Observables[0].Value
 	}
-	if len(about) > 0 {
-		name += ": " + strings.Join(about, " on ")
-	}
-	return name
+	return funnel.Data(clip(summary, 255)).Text
 }
 
+// Bounds of a description.
 const (
-	maxRows  = 60
-	maxValue = 500
+	maxFields = 50
+	maxValue  = 500  // characters
+	maxRaw    = 4000 // characters
 )
 
-// description is what the alert says: all of it as data.
-func description(e splunk.AlertEvent, s OpenTicketSettings) funnel.Document {
-	what := []funnel.Inline{funnel.Text("Splunk alert "), funnel.Strong(funnel.Data(orNone(e.Search)))}
-	if e.Severity != "" {
-		what = append(what, funnel.Text(", severity "), funnel.Strong(funnel.Data(e.Severity)))
+func alertDescription(e splunk.AlertEvent, splunkURL string) funnel.Document {
+	blocks := []funnel.Block{funnel.Paragraph(whatFired(e)...)}
+	if e.ResultsLink != "" {
+		blocks = append(blocks, funnel.Paragraph(funnel.LinkWithin("Open the search in Splunk", splunkURL, e.ResultsLink)))
 	}
-	at := e.Received
-	if e.Time != nil {
-		at = *e.Time
-	}
-	what = append(what, funnel.Text(", "+when(at)+"."))
-	blocks := []funnel.Block{funnel.Paragraph(what...)}
-
-	row := e.Row.Public()
-	var f facts
-	for _, field := range row[:min(len(row), maxRows)] {
-		if field.Name != "_raw" {
-			f.rows = append(f.rows, funnel.Row(funnel.Item(funnel.Data(cut(field.Name, 100))), funnel.Item(funnel.Data(cut(field.String(), maxValue)))))
+	if list := e.Observables.Observables; len(list) > 0 {
+		var items [][]funnel.Inline
+		for _, o := range list[:min(len(list), maxFields)] {
+			items = append(items, funnel.Item(funnel.Text(string(o.Kind)+": "), funnel.Fixed(funnel.Data(clip(o.Value, maxValue)))))
 		}
+		blocks = append(blocks, funnel.Heading(3, funnel.Text("What can be looked up")), funnel.List(items...))
+		blocks = append(blocks, andMore(len(list), "values")...)
 	}
-	if len(f.rows) > 0 {
-		blocks = append(blocks, f.table())
-	}
-	if len(row) > maxRows {
-		blocks = append(blocks, funnel.Paragraph(funnel.Emphasis(funnel.Text(fmt.Sprintf("%d more fields are in Splunk.", len(row)-maxRows)))))
+	if fields := e.Row.Public(); len(fields) > 0 {
+		var rows [][][]funnel.Inline
+		for _, f := range fields[:min(len(fields), maxFields)] {
+			rows = append(rows, funnel.Row(funnel.Item(funnel.Data(clip(f.Name, maxValue))), funnel.Item(funnel.Data(clip(f.String(), maxValue)))))
+		}
+		header := funnel.Row(funnel.Item(funnel.Text("Field")), funnel.Item(funnel.Text("Value")))
+		blocks = append(blocks, funnel.Heading(3, funnel.Text("Fields")), funnel.Table(header, rows...))
+		blocks = append(blocks, andMore(len(fields), "fields")...)
 	}
 	if raw := e.Row.Get("_raw"); raw != "" {
-		blocks = append(blocks, funnel.Preformatted(cut(raw, 2000)))
-	}
-	if e.ResultsLink != "" {
-		blocks = append(blocks, funnel.Paragraph(funnel.LinkWithin("Open the search in Splunk", s.SplunkURL, e.ResultsLink)))
+		blocks = append(blocks, funnel.Heading(3, funnel.Text("Event")), funnel.Preformatted(clip(raw, maxRaw)))
 	}
 	return funnel.NewDocument(blocks...)
 }
 
-func orNone(name string) string {
-	if name == "" {
-		return "without a name"
+// andMore says that a list was cut to maxFields.
+func andMore(n int, what string) []funnel.Block {
+	if n <= maxFields {
+		return nil
 	}
-	return name
+	return []funnel.Block{funnel.Paragraph(funnel.Emphasis(funnel.Text(fmt.Sprintf("%d more %s are not shown.", n-maxFields, what))))}
+}
+
+// whatFired says which search fired and when.
+func whatFired(e splunk.AlertEvent) []funnel.Inline {
+	text := []funnel.Inline{funnel.Text("A search without a name")}
+	if e.Search != "" {
+		text = []funnel.Inline{funnel.Text("The search "), funnel.Strong(funnel.Data(clip(e.Search, maxValue)))}
+	}
+	more := func(before, value string) {
+		if value != "" {
+			text = append(text, funnel.Text(before), funnel.Data(clip(value, maxValue)))
+		}
+	}
+	more(" of the app ", e.App)
+	more(", owned by ", e.Owner)
+	text = append(text, funnel.Text(" fired in Splunk. "))
+	if e.Time != nil {
+		text = append(text, funnel.Text("It happened at "+instant(*e.Time)+"; "))
+	}
+	text = append(text, funnel.Text("the alert arrived at "+instant(e.Received)+"."))
+	more(" Severity: ", e.Severity)
+	return text
 }

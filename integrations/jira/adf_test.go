@@ -202,7 +202,7 @@ func TestADFIsCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := units(jirafake.Text(b)); n > maxText || n < maxText-200 {
+		if n := units(jirafake.Text(b)); n > maxText || n < maxText/2 {
 			t.Errorf("%s: %d characters are left of more than %d", name, n, maxText)
 		}
 	}

@@ -170,31 +170,24 @@ func (g *Governor) update(change func(now time.Time)) {
 	}
 }
 
-// dispatch lets in the head of the line for as long as it can; when the head
-// could not enter soon, the whole line is turned away.
+// dispatch lets in the head of the line for as long as it can; when the governor
+// is blocked, the whole line is turned away. Nobody in line waits longer than
+// maxWait for the rate: free counts the line before it takes one more.
 func (g *Governor) dispatch(now time.Time) {
 	for len(g.line) > 0 {
-		b := g.blocked(now)
-		if b == nil {
-			if g.places > 0 && g.inside >= g.places {
-				return
+		if b := g.blocked(now); b != nil {
+			for _, w := range g.line {
+				w.turn <- b
 			}
-			at := g.rate.at(0, now)
-			if !at.After(now) {
-				w := g.line[0]
-				g.line = slices.Delete(g.line, 0, 1)
-				g.admit(w, now)
-				continue
-			}
-			if at.Sub(now) <= maxWait {
-				return
-			}
-			b = g.block(rateText(g.rate), at)
+			g.line = nil
+			return
 		}
-		for _, w := range g.line {
-			w.turn <- b
+		if g.places > 0 && g.inside >= g.places || g.rate.at(0, now).After(now) {
+			return
 		}
-		g.line = nil
+		w := g.line[0]
+		g.line = slices.Delete(g.line, 0, 1)
+		g.admit(w, now)
 	}
 }
 

@@ -191,20 +191,19 @@ func TestQuotaEndsAtMidnightUTC(t *testing.T) {
 func TestQuotaCountsCallersInLine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := upstream.NewGovernor("virustotal", funnel.Limits{Concurrency: 1, Daily: 2}, time.Now)
-		leave := enter(t, g)
+		g := upstream.NewGovernor("virustotal", funnel.Limits{Concurrency: 2, Daily: 3}, time.Now)
+		first, second := enter(t, g), enter(t, g)
 		go func() {
-			if second, err := g.Enter(t.Context()); err == nil {
-				second(nil)
+			if third, err := g.Enter(t.Context()); err == nil {
+				third(nil)
 			}
 		}()
 		synctest.Wait()
-		if n := g.Free(); n != 0 {
-			t.Errorf("Free is %d with one inside, one in line and a quota of 2", n)
-		}
-		leave(nil)
+		wantBlocked(t, g, time.Now().AddDate(0, 0, 1)) // synctest begins at midnight
+		first(nil)
+		second(nil)
 		synctest.Wait()
-		if s := g.State(); s.QuotaUsed != 2 || s.InFlight != 0 {
+		if s := g.State(); s.QuotaUsed != 3 || s.InFlight != 0 {
 			t.Errorf("state is %+v", s)
 		}
 	})
@@ -321,8 +320,16 @@ func TestFourPerMinute(t *testing.T) {
 		if n := noted(); len(n) != before+1 || n[before] != 58*time.Second {
 			t.Errorf("OnFree was called at %v, want once more, two seconds before the turn", n)
 		}
-		enter(t, g)(nil) // waits inline
-		if d := time.Since(first); d != time.Minute {
+		began := make(chan time.Duration)
+		go func() { // waits inline
+			if leave, err := g.Enter(t.Context()); err == nil {
+				leave(nil)
+			}
+			began <- time.Since(first)
+		}()
+		synctest.Wait()
+		wantBlocked(t, g, first.Add(61*time.Second)) // the turn is promised; the next is too far away
+		if d := <-began; d != time.Minute {
 			t.Errorf("the fifth call began after %v, want one minute", d)
 		}
 	})
