@@ -184,10 +184,11 @@ func whatFired(e splunk.AlertEvent) []funnel.Inline {
 	more(" of the app ", e.App)
 	more(", owned by ", e.Owner)
 	text = append(text, funnel.Text(" fired in Splunk. "))
+	arrived := "The alert arrived at " + instant(e.Received) + "."
 	if e.Time != nil {
-		text = append(text, funnel.Text("It happened at "+instant(*e.Time)+"; "))
+		arrived = "It happened at " + instant(*e.Time) + "; t" + arrived[1:]
 	}
-	text = append(text, funnel.Text("the alert arrived at "+instant(e.Received)+"."))
+	text = append(text, funnel.Text(arrived))
 	more(" Severity: ", e.Severity)
 	return text
 }

@@ -130,7 +130,7 @@ func TestHostileAlert(t *testing.T) {
 		t.Errorf("summary %q, want %q", in.Summary, want)
 	}
 	wantText(t, "the description", in.Description, `
-The search x [~accountid:1] @here hxxps://evil[.]test/a of the app {html}, owned by *)(uid=* fired in Splunk. the alert arrived at 2026-03-01 12:00:00 UTC. Severity: high
+The search x [~accountid:1] @here hxxps://evil[.]test/a of the app {html}, owned by *)(uid=* fired in Splunk. The alert arrived at 2026-03-01 12:00:00 UTC. Severity: high
 
 Open the search in Splunk: hxxps://splunk[.]example[.]com[.]evil[.]test/login
 

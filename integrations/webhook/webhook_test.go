@@ -120,6 +120,18 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+func TestNobodyListens(t *testing.T) {
+	t.Parallel()
+	c := connectTo(t, "", func(http.ResponseWriter, *http.Request) {})
+	server := httptest.NewServer(nil)
+	server.Close()
+	c.url, _ = url.Parse(server.URL + secretPath)
+	c.http = upstream.NewHTTP(upstream.Options{})(c.url, nil)
+	if _, err := send(t, c, "key", `{"type":"test"}`); funnel.CodeOf(err) != funnel.Unavailable || strings.Contains(err.Error(), "-secret") {
+		t.Errorf("error %v with the code %s", err, funnel.CodeOf(err))
+	}
+}
+
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	env := funnel.Env{Connection: "relay", HTTP: func(*url.URL, func(http.Header)) *http.Client { return nil }}

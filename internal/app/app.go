@@ -40,6 +40,10 @@ type Options struct {
 	Engine func(*engine.Options)
 }
 
+// Bounds on open connections, in all and for each caller that is not this
+// machine. Behind a proxy all callers are one.
+const maxConnections, maxPerCaller = 4096, 256
+
 // App is a server.
 type App struct {
 	o       Options
@@ -47,6 +51,7 @@ type App struct {
 	secrets []secret.Secret
 	store   *store.Store
 	links   map[string]*link
+	tokens  *auth.Tokens
 	metrics *metrics.Metrics
 	queue   *queue.Queue
 	engine  *engine.Engine
@@ -79,10 +84,14 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	defer func() {
 		if err != nil {
 			a.closeClients()
+			if a.tokens != nil {
+				err = errors.Join(err, a.tokens.Close())
+			}
 			err = errors.Join(err, a.store.Close())
 		}
 	}()
-	tokens, created, err := auth.Open(o.Config.Data, o.Clock)
+	var created string
+	a.tokens, created, err = auth.Open(o.Config.Data, o.Clock)
 	if err != nil {
 		return nil, fmt.Errorf("opening the API tokens: %w", err)
 	}
@@ -100,7 +109,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.assemble(sources, settings, tokens)
+	a.assemble(sources, settings)
 	return a, nil
 }
 
@@ -122,13 +131,15 @@ func (a *App) sourcesAndLinks(ctx context.Context) ([]intake.Source, error) {
 
 func (a *App) saw(s ...secret.Secret) { a.secrets = append(a.secrets, s...) }
 
+func (a *App) sawOne(s secret.Secret) { a.saw(s) }
+
 func (a *App) settings() (map[string][]byte, error) {
 	out := map[string][]byte{}
 	for name, p := range a.o.Config.Playbooks {
 		if p.Options.IsEmpty() {
 			continue
 		}
-		raw, err := p.Options.JSON(a.o.Config.ResolveText(a.saw))
+		raw, err := p.Options.JSON(a.o.Config.ResolveText(a.sawOne))
 		if err != nil {
 			return nil, fmt.Errorf("reading the options of playbook %s: %w", name, err)
 		}
@@ -149,7 +160,7 @@ func (a *App) match() func(string) []string {
 	return func(trigger string) []string { return byTrigger[trigger] }
 }
 
-func (a *App) assemble(sources []intake.Source, settings map[string][]byte, tokens *auth.Tokens) {
+func (a *App) assemble(sources []intake.Source, settings map[string][]byte) {
 	c, match := a.o.Config, a.match()
 	options := engine.Options{
 		Journal: a.store, Registry: a.o.Registry, Connections: map[string]*engine.Connection{}, Match: match, Settings: settings,
@@ -183,8 +194,8 @@ func (a *App) assemble(sources []intake.Source, settings map[string][]byte, toke
 		hosts = append(hosts, u.Hostname())
 	}
 	a.handler = httpapi.New(httpapi.Options{
-		Intake: receiver, Reader: a.store, Control: a.engine, Status: a.Status, Ready: a.ready, Tokens: tokens, Metrics: a.metrics,
-		Registry: a.o.Registry, Version: a.o.Version, AllowedHosts: hosts, PublicURL: c.Server.PublicURL, Log: a.log, BehindProxy: c.Server.BehindProxy,
+		Intake: receiver, Reader: a.store, Control: a.engine, Status: a.Status, Ready: a.ready, Tokens: a.tokens, Metrics: a.metrics,
+		Registry: a.o.Registry, Version: a.o.Version, AllowedHosts: hosts, PublicURL: c.Server.PublicURL, Clock: a.o.Clock, Log: a.log, BehindProxy: c.Server.BehindProxy,
 	})
 }
 
@@ -222,7 +233,7 @@ func (a *App) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listening on %s: %w", a.o.Config.Server.Listen, err)
 	}
-	a.listen = httpapi.Limit(listen)
+	a.listen = httpapi.LimitListener(listen, maxConnections, maxPerCaller)
 	a.server = httpapi.Server(a.handler, a.o.Config.Server.Listen)
 	a.background(func() {
 		if err := a.server.Serve(a.listen); err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -275,5 +286,5 @@ func (a *App) Stop(ctx context.Context) error {
 	a.cancel()
 	a.wg.Wait()
 	a.closeClients()
-	return errors.Join(err, a.store.Close())
+	return errors.Join(err, a.tokens.Close(), a.store.Close())
 }

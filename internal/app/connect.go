@@ -34,7 +34,7 @@ func (a *App) connect(ctx context.Context) error {
 		if !ok || in.Connect == nil {
 			return fmt.Errorf("connection %s: there is no integration %q", name, c.Integration)
 		}
-		options, err := c.Options.JSON(a.o.Config.ResolveText(a.saw))
+		options, err := c.Options.JSON(a.o.Config.ResolveText(a.sawOne))
 		if err != nil {
 			return fmt.Errorf("reading the options of connection %s: %w", name, err)
 		}
@@ -150,7 +150,7 @@ func (a *App) sources() ([]intake.Source, error) {
 		}
 		a.saw(secrets...)
 		source := intake.Source{
-			Name: name, Trigger: trigger, Connection: s.Connection, Auth: auth(string(s.Auth.Kind), secrets), MaxBody: int(s.MaxBody),
+			Name: name, Trigger: trigger, Connection: s.Connection, Auth: authOf(string(s.Auth.Kind), secrets), MaxBody: int(s.MaxBody),
 			Fields: s.Fields, Fingerprint: s.Fingerprint,
 		}
 		if l := a.links[s.Connection]; l != nil {
@@ -161,7 +161,7 @@ func (a *App) sources() ([]intake.Source, error) {
 	return list, nil
 }
 
-func auth(kind string, secrets []secret.Secret) intake.Auth {
+func authOf(kind string, secrets []secret.Secret) intake.Auth {
 	var plain []string
 	for _, s := range secrets {
 		plain = append(plain, s.Reveal())

@@ -12,32 +12,16 @@ import (
 	"github.com/funnelsec/funnel/internal/upstream"
 )
 
-// Status returns how the server does.
-func (a *App) Status(ctx context.Context) (httpapi.Status, error) {
-	s := httpapi.Status{Version: a.o.Version, Started: a.started.UTC()}
+// Status returns how the connections do.
+func (a *App) Status(context.Context) httpapi.Status {
+	s := httpapi.Status{StartedAt: a.started.UTC()}
 	for name, l := range a.links {
 		if name != notifyConnection {
-			s.Connections = append(s.Connections, httpapi.ConnectionStatus{Integration: l.Integration, State: l.governor.State()})
+			s.Connections = append(s.Connections, l.governor.State())
 		}
 	}
-	slices.SortFunc(s.Connections, func(x, y httpapi.ConnectionStatus) int { return strings.Compare(x.Connection, y.Connection) })
-	s.Queue.Ready, s.Queue.Working = a.queue.Depth()
-	sum, err := a.store.Summarize(ctx)
-	if err != nil {
-		return s, err
-	}
-	s.Runs, s.Events = map[string]int{}, map[string]int{}
-	for state, n := range sum.Runs {
-		s.Runs[string(state)] = n
-	}
-	for disposition, n := range sum.Events {
-		s.Events[string(disposition)] = n
-	}
-	if sum.OldestWaiting > 0 {
-		at := time.UnixMicro(sum.OldestWaiting).UTC()
-		s.OldestWaiting = &at
-	}
-	return s, nil
+	slices.SortFunc(s.Connections, func(x, y upstream.State) int { return strings.Compare(x.Connection, y.Connection) })
+	return s
 }
 
 // ready names what keeps the server from accepting.

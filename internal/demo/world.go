@@ -141,7 +141,7 @@ sources:
   jira:
     trigger: jira.issue_created
     connection: jira
-    auth: {signature: "${env:DEMO_JIRA_HOOK}"}
+    auth: {signature: {secret: "${env:DEMO_JIRA_HOOK}"}}
 playbooks:
   open_ticket: {options: {splunk_url: "%s"}}
 engine: {lookups: [1s, 3s, 6s, 12s], quiet: 1m, tell_after: 5s}

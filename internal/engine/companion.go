@@ -19,6 +19,15 @@ func (e *Engine) tellDue(r record.Run) bool {
 	return r.Kind == record.Playbook && r.State == record.Waiting && r.ToldWhy != r.Why && !e.o.Clock().Before(r.WaitSince.Add(e.o.TellAfter))
 }
 
+// tells reports whether the run can say on a ticket how it does.
+func (e *Engine) tells(r record.Run) bool {
+	if r.Kind != record.Playbook {
+		return false
+	}
+	p, ok := e.o.Registry.Playbook(r.Playbook)
+	return ok && p.Teller() != nil
+}
+
 // tell adds a companion to the change if the wait is or will be a long one.
 func (x *exec) tell(run *record.Run, w wait, c *record.Change) {
 	long := !w.at.IsZero() && w.at.Sub(run.UpdatedAt) > x.e.o.TellAfter
@@ -33,10 +42,10 @@ func (x *exec) tell(run *record.Run, w wait, c *record.Change) {
 }
 
 func (x *exec) addTell(run *record.Run, status funnel.Status, c *record.Change) {
-	p, ok := x.e.o.Registry.Playbook(run.Playbook)
-	if !ok || p.Teller() == nil {
+	if !x.e.tells(*run) {
 		return
 	}
+	p, _ := x.e.o.Registry.Playbook(run.Playbook)
 	run.Told++
 	run.ToldWhy = run.Why
 	status.RunURL, status.Revision = x.e.o.RunURL(run.ID), run.Told
@@ -100,7 +109,7 @@ func companionStep(r *funnel.Run, name string, action *funnel.ActionSpec, connec
 func (e *Engine) armTeller(at time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.draining || !e.tellAt.IsZero() && !at.Before(e.tellAt) {
+	if e.draining || !e.tellAt.IsZero() && !at.Before(e.tellAt) { // tellWaiting arms it anew
 		return
 	}
 	if e.teller != nil {
@@ -122,18 +131,23 @@ func (e *Engine) tellWaiting() {
 		return
 	}
 	now := e.o.Clock()
-	runs, err := e.o.Journal.Untold(context.Background(), now.Add(-e.o.TellAfter), limit)
+	runs, err := e.o.Journal.Untold(context.Background(), now, limit)
 	if err != nil {
 		e.o.Log.Error("reading runs that wait", "error", err)
 		e.armTeller(now.Add(e.o.TellAfter))
 		return
 	}
-	for _, r := range runs {
-		if p, ok := e.o.Registry.Playbook(r.Playbook); ok && p.Teller() != nil {
-			e.o.Queue.Add(r.ID)
+	for _, r := range runs { // the longest waiting first
+		if due := r.WaitSince.Add(e.o.TellAfter); due.After(now) {
+			e.armTeller(due)
+			return
 		}
+		e.o.Queue.Add(r.ID)
 	}
-	if len(runs) == limit {
-		e.armTeller(now.Add(e.o.TellAfter))
+	if len(runs) > 0 { // the next ones when these have told
+		e.armTeller(now.Add(tellPause))
 	}
 }
+
+// tellPause is how long those who tell have before the next ones are looked at.
+const tellPause = 10 * time.Second

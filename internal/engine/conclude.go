@@ -19,25 +19,19 @@ func (x *exec) conclude() (parkedOn string) {
 	run := x.run
 	run.UpdatedAt = now
 	switch {
-	case x.cancelled && !x.returned:
-		woken, err := x.e.o.Journal.Cancel(run.ID, now)
-		if err != nil {
-			x.e.o.Log.Error("cancelling a run", "run", run.ID, "error", err)
-		}
-		x.e.o.Queue.Add(woken...)
-		x.e.freeSerial(run.ID)
-		return ""
+	case x.isCancelled() && (!x.returned || x.err != nil):
+		return "" // letGo cancels it
 	case x.panicked != nil:
 		x.e.o.Log.Error("a panic in a playbook", "run", run.ID, "playbook", run.Playbook, "panic", fmt.Sprint(x.panicked), "stack", string(x.stack))
 		return x.end(run, funnel.Errorf(funnel.Internal, "playbook %s panicked; the log has the stack", run.Playbook))
 	case x.aborted != nil:
 		return x.end(run, x.aborted)
-	case x.returned:
-		return x.end(run, x.err)
 	case x.dropped:
 		return ""
-	case len(x.waits) > 0:
+	case len(x.waits) > 0: // even if the playbook returned: it may have called a step in a goroutine of its own
 		return x.wait(run)
+	case x.returned:
+		return x.end(run, x.err)
 	}
 	return x.end(run, funnel.Errorf(funnel.Internal, "playbook %s ended its goroutine", run.Playbook))
 }
@@ -106,8 +100,11 @@ func (x *exec) wait(run record.Run) (parkedOn string) {
 	if w.on != "" {
 		run.WakeAt = time.Time{} // what it waits for wakes it
 	}
+	if !x.e.tells(run) {
+		run.ToldWhy = run.Why // there is nowhere to tell it
+	}
 	x.tell(&run, w, &c)
-	same := old.State == run.State && old.WaitOn == run.WaitOn && old.WakeAt.Equal(run.WakeAt) && old.Why == run.Why
+	same := old.State == run.State && old.WaitOn == run.WaitOn && old.WakeAt.Equal(run.WakeAt) && old.Why == run.Why && old.ToldWhy == run.ToldWhy
 	if !(same || w.recorded) || len(c.Steps) > 0 || len(effects) > 0 || len(c.Companions) > 0 {
 		if err := x.writeWait(c, effects); err != nil {
 			x.e.o.Log.Error("suspending a run", "run", run.ID, "error", err)
@@ -118,11 +115,8 @@ func (x *exec) wait(run record.Run) (parkedOn string) {
 	if !run.WakeAt.IsZero() {
 		x.e.o.Queue.Schedule(run.WakeAt)
 	}
-	if run.Told == 0 || run.ToldWhy != run.Why {
+	if run.ToldWhy != run.Why {
 		x.e.armTeller(run.WaitSince.Add(x.e.o.TellAfter))
-	}
-	if strings.HasPrefix(w.on, "serial:") && x.e.serial.isFree(w.on) {
-		x.e.o.Queue.Add(run.ID) // freed before the wait was in the table
 	}
 	if onConnection {
 		return parked
@@ -142,29 +136,40 @@ func (x *exec) effectsOf() []*record.Effect {
 
 // writeWait commits the wait. Several branches may wait with an effect each.
 func (x *exec) writeWait(c record.Change, effects []*record.Effect) error {
+	proven := false // evidence came in between: the run can go on
 	for i, f := range effects {
 		if i == len(effects)-1 {
 			c.Effect = f
 			break
 		}
-		if _, err := x.e.commit(record.Change{Effect: f}); err != nil {
+		done, err := x.e.commit(record.Change{Effect: f})
+		if err != nil {
 			return err
 		}
+		proven = proven || done.Conflict
+	}
+	if proven {
+		c.Run.WakeAt, c.Run.WaitOn = time.Time{}, ""
 	}
 	done, err := x.e.commit(c)
-	if err == nil && done.Conflict { // evidence came in between: the run can go on
+	if err == nil && (proven || done.Conflict) {
 		x.e.o.Queue.Add(x.run.ID)
 	}
 	return err
 }
 
-// merge turns several waits into one look at the earliest known time.
+// merge turns several waits into one look at the earliest known time. For what
+// has none, it looks every few seconds.
 func merge(waits []wait, now time.Time) wait {
-	m := wait{at: now.Add(5 * time.Second), step: waits[0].step}
+	m := wait{step: waits[0].step}
 	var why []string
 	for _, w := range waits {
-		if w.at.After(now) && w.at.Before(m.at) {
-			m.at = w.at
+		at := w.at
+		if poll := now.Add(5 * time.Second); at.IsZero() || w.on != "" && at.After(poll) {
+			at = poll
+		}
+		if m.at.IsZero() || at.Before(m.at) {
+			m.at = at
 		}
 		why = append(why, w.why)
 	}

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -29,7 +31,7 @@ type exec struct {
 	waits     []wait
 	aborted   error
 	cancelled bool
-	dropped   bool // the replay ends without a trace: the process is stopping
+	dropped   bool // the replay ends without a trace: the journal says where to go on
 	progress  bool // a step has finished in this replay
 
 	// how the playbook function ended
@@ -37,6 +39,8 @@ type exec struct {
 	err      error
 	panicked any
 	stack    []byte
+
+	cancelDone bool // the cancellation is in the table
 }
 
 // wait is why a branch of the run cannot go on.
@@ -50,15 +54,15 @@ type wait struct {
 	recorded bool // the wait is in the table already
 }
 
-func newExec(ctx context.Context, e *Engine, l record.Loaded) *exec {
-	x := &exec{e: e, ctx: ctx, run: l.Run, event: l.Event, cause: l.Cause, steps: map[string]*record.Step{}, effects: map[string]*record.Effect{}}
+func (x *exec) load(l record.Loaded) {
+	x.run, x.event, x.cause = l.Run, l.Event, l.Cause
+	x.steps, x.effects = map[string]*record.Step{}, map[string]*record.Effect{}
 	for _, s := range l.Steps {
 		x.steps[s.Path] = &s
 	}
 	for _, f := range l.Effects {
 		x.effects[f.Key] = &f
 	}
-	return x
 }
 
 // replay calls the playbook in a goroutine of its own, which a wait ends by
@@ -116,6 +120,12 @@ func (x *exec) cancel() {
 	x.mu.Unlock()
 }
 
+func (x *exec) isCancelled() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.cancelled
+}
+
 // suspend ends the goroutine until the wait is over.
 func (x *exec) suspend(w wait) {
 	x.mu.Lock()
@@ -137,10 +147,7 @@ func (x *exec) mayGoOn() {
 	x.e.mu.Lock()
 	draining := x.e.draining
 	x.e.mu.Unlock()
-	x.mu.Lock()
-	cancelled := x.cancelled
-	x.mu.Unlock()
-	if draining || cancelled || x.ctx.Err() != nil {
+	if draining || x.isCancelled() || x.ctx.Err() != nil {
 		x.drop()
 	}
 }
@@ -160,7 +167,11 @@ func (x *exec) Step(path string, call funnel.Call) ([]byte, error) {
 		}
 	}
 	x.mayGoOn()
-	conn, err := x.connection(spec, call.Connection)
+	name := call.Connection
+	if s.EffectKey != "" {
+		name = s.Connection // an effect that may have been made is settled where it was made
+	}
+	conn, err := x.connection(spec, name)
 	if err != nil {
 		return nil, x.fail(s, nil, err)
 	}
@@ -208,7 +219,8 @@ func (x *exec) connection(spec *funnel.ActionSpec, name string) (*Connection, er
 		return c, nil
 	}
 	var only *Connection
-	for _, c := range x.e.o.Connections {
+	for _, name := range slices.Sorted(maps.Keys(x.e.o.Connections)) {
+		c := x.e.o.Connections[name]
 		if c.Integration != integration {
 			continue
 		}
@@ -226,13 +238,18 @@ func (x *exec) connection(spec *funnel.ActionSpec, name string) (*Connection, er
 // Record journals a local value.
 func (x *exec) Record(path string, fn func() ([]byte, error)) ([]byte, error) {
 	s, entered := x.enter(path, "record", nil)
-	if entered && s.State == record.Succeeded {
-		return s.Outcome, nil
+	if entered {
+		switch s.State {
+		case record.Succeeded, record.Skipped:
+			return s.Outcome, nil
+		case record.Failed:
+			return nil, failureOf(s)
+		}
 	}
 	x.mayGoOn()
 	value, err := fn()
 	if err != nil {
-		return nil, err
+		return nil, x.fail(s, nil, err)
 	}
 	x.succeed(s, record.Change{}, value)
 	return value, nil
@@ -241,12 +258,12 @@ func (x *exec) Record(path string, fn func() ([]byte, error)) ([]byte, error) {
 // Sleep waits durably.
 func (x *exec) Sleep(path string, d time.Duration) {
 	s, entered := x.enter(path, "sleep", []byte(d.String()))
-	if entered && s.State == record.Succeeded {
+	if entered && (s.State == record.Succeeded || s.State == record.Skipped) {
 		return
 	}
 	x.mayGoOn()
 	now := x.e.o.Clock()
-	if !entered {
+	if s.State == record.Queued {
 		s.State, s.NextAt = record.Waiting, now.Add(d)
 	}
 	if now.Before(s.NextAt) {
@@ -258,17 +275,26 @@ func (x *exec) Sleep(path string, d time.Duration) {
 // succeed journals the step's outcome, together with what else the change says.
 func (x *exec) succeed(s *record.Step, c record.Change, outcome []byte) {
 	s.State, s.Outcome, s.FinishedAt, s.Code, s.Error, s.NextAt = record.Succeeded, outcome, x.e.o.Clock(), "", "", time.Time{}
+	x.gotOn()
 	x.journal(s, c)
 	x.e.o.Metrics.Step(s.Action, "succeeded", s.FinishedAt.Sub(s.StartedAt))
 }
 
-// journal commits the step's entry. The run's row says that it gets on.
+// gotOn notes that a step has finished: the run's wait starts anew.
+func (x *exec) gotOn() {
+	x.mu.Lock()
+	x.progress = true
+	x.mu.Unlock()
+}
+
+// journal commits the step's entry. The run's row says that it is worked on; if
+// the change is a conflict, it says what it said before.
 func (x *exec) journal(s *record.Step, c record.Change) record.Committed {
 	c.Steps = append(c.Steps, s)
 	x.mu.Lock()
-	x.progress = true
+	before := x.run
 	if x.run.State != record.Running || x.run.WaitOn != "" || !x.run.WakeAt.IsZero() || x.run.Why != "" {
-		x.run.State, x.run.WaitOn, x.run.WakeAt, x.run.WaitSince, x.run.Why = record.Running, "", time.Time{}, time.Time{}, ""
+		x.run.State, x.run.WaitOn, x.run.WakeAt, x.run.Why = record.Running, "", time.Time{}, ""
 		x.run.UpdatedAt = x.e.o.Clock()
 		run := x.run
 		c.Run = &run
@@ -277,6 +303,11 @@ func (x *exec) journal(s *record.Step, c record.Change) record.Committed {
 	done, err := x.e.commit(c)
 	if err != nil {
 		x.broken(err)
+	}
+	if done.Conflict && c.Run != nil {
+		x.mu.Lock()
+		x.run = before
+		x.mu.Unlock()
 	}
 	return done
 }

@@ -48,6 +48,7 @@ func (x *exec) effect(s *record.Step, spec *funnel.ActionSpec, conn *Connection)
 				return nil, err
 			}
 		default:
+			x.notYet(s, conn)
 			if err := x.send(s, spec, conn, f); err != nil {
 				return nil, err
 			}
@@ -60,6 +61,9 @@ func (x *exec) effect(s *record.Step, spec *funnel.ActionSpec, conn *Connection)
 func (x *exec) playbookName() string {
 	if x.run.Kind == record.Playbook {
 		return x.run.Playbook
+	}
+	if x.run.Kind == record.Notify { // there is one for each failure
+		return fmt.Sprintf("%s~notify-run%d", x.run.Playbook, x.run.ID)
 	}
 	return fmt.Sprintf("%s~%s%d", x.run.Playbook, x.run.Kind, x.run.Told)
 }
@@ -77,24 +81,35 @@ func (x *exec) claim(s *record.Step, spec *funnel.ActionSpec, conn *Connection, 
 	x.mu.Lock()
 	run := x.run
 	x.mu.Unlock()
+	run.Why = "another run is opening the ticket for the same thing"
+	if !x.e.tells(run) {
+		run.ToldWhy = run.Why
+	}
 	now := x.e.o.Clock()
+	var repeatErr error
 	claimed, err := x.e.o.Journal.Claim(record.ClaimRequest{
 		Connection: conn.Name, Scope: c.Scope, Fingerprint: c.Fingerprint, Window: c.Window,
 		EffectKey: f.Key, Run: run, Step: *s, Now: now,
-		Repeat: func(outcome []byte, seen int, first, last time.Time) ([]byte, error) {
+		Repeat: func(outcome []byte, seen int, first, last time.Time) (out []byte, err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					err = fmt.Errorf("it panicked: %v", p)
+				}
+				repeatErr = err
+			}()
 			return spec.Repeat(outcome, funnel.Seen{Count: seen, First: first, Last: last})
 		},
 	})
 	switch {
+	case repeatErr != nil:
+		return nil, nil, x.fail(s, nil, funnel.Errorf(funnel.Internal, "making a repeat's outcome of %s: %w", spec.ID, repeatErr))
 	case err != nil:
 		x.broken(err)
 	case claimed.Waits:
-		x.suspend(wait{on: record.WaitTicket(conn.Name, c.Scope, c.Fingerprint), why: "another run is opening the ticket for the same thing", step: s.Path, recorded: true})
+		x.suspend(wait{on: record.WaitTicket(conn.Name, c.Scope, c.Fingerprint), why: run.Why, step: s.Path, recorded: true})
 	case claimed.Outcome != nil:
 		s.State, s.Outcome, s.FinishedAt = record.Succeeded, claimed.Outcome, now
-		x.mu.Lock()
-		x.progress = true
-		x.mu.Unlock()
+		x.gotOn()
 		return nil, claimed.Outcome, nil
 	}
 	f.Key, f.Scope = claimed.EffectKey, c.Scope
@@ -111,7 +126,7 @@ func (x *exec) takeTurn(s *record.Step, spec *funnel.ActionSpec, conn *Connectio
 		return x.fail(s, nil, funnel.Errorf(funnel.Invalid, "reading the input of %s: %w", spec.ID, err))
 	}
 	f.Serial = record.WaitSerial(conn.Name, name)
-	if holder, ok := x.e.serial.take(f.Serial, x.run.ID); !ok {
+	if holder, ok := x.e.serial.take(f.Serial, turn{run: x.run.ID, path: s.Path}); !ok {
 		x.suspend(wait{on: f.Serial, why: fmt.Sprintf("run %d is writing the same thing", holder), step: s.Path})
 	}
 	return nil
@@ -161,6 +176,7 @@ func (x *exec) send(s *record.Step, spec *funnel.ActionSpec, conn *Connection, f
 	if x.ctx.Err() != nil {
 		x.drop() // the row says sent: it will be looked up
 	}
+	err = x.coded(s, err)
 	switch code := funnel.CodeOf(err); {
 	case code != funnel.Uncertain && code != funnel.Internal, spec.Settle == funnel.SettleByUpsert, len(x.e.o.Lookups) == 0:
 		f.State = record.Planned
@@ -190,16 +206,15 @@ func (x *exec) reread(f *record.Effect) error {
 // or planned again.
 func (x *exec) resolve(s *record.Step, spec *funnel.ActionSpec, conn *Connection, f *record.Effect) error {
 	now := x.e.o.Clock()
-	if now.Before(s.NextAt) {
-		s.State = record.Uncertain
-		x.lookAgain(s, conn, f, s.NextAt)
-	}
 	switch {
 	case spec.Settle == funnel.SettleByEvidence:
 		return x.fail(s, f, funnel.Errorf(funnel.Uncertain, "the server stopped during %s, and whether it was done cannot be looked up: check by hand, then skip the step or retry it", spec.ID))
 	case spec.Find == nil, len(x.e.o.Lookups) == 0: // repeating is harmless, or nobody looks anything up
-		f.State = record.Planned
+		f.State, s.NextAt = record.Planned, time.Time{}
 		return x.plan(s, f)
+	case now.Before(s.NextAt):
+		s.State = record.Uncertain
+		x.lookAgain(s, conn, f, s.NextAt)
 	}
 	s.State = record.Uncertain
 	leave := x.pass(s, conn)
@@ -232,14 +247,14 @@ func (x *exec) resolve(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 	case f.Looks < len(x.e.o.Lookups):
 		x.lookAgain(s, conn, f, f.SentAt.Add(x.distance(f.Looks)))
 	case r.fresh:
-		f.State, f.Unproven = record.Planned, false
+		f.State, f.Unproven, s.NextAt = record.Planned, false, time.Time{}
 		return x.plan(s, f)
 	case now.Sub(f.SentAt) < x.e.o.Quiet:
 		x.lookAgain(s, conn, f, now.Add(x.distance(len(x.e.o.Lookups)-1)/5))
 	case spec.Effect == funnel.Contains:
 		return x.fail(s, f, funnel.Errorf(funnel.Uncertain, "whether %s was done cannot be proven: check by hand, then skip the step or retry it", spec.ID))
 	}
-	f.State, f.Unproven = record.Planned, true
+	f.State, f.Unproven, s.NextAt = record.Planned, true, time.Time{}
 	return x.plan(s, f)
 }
 
@@ -305,7 +320,9 @@ func (x *exec) confirm(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 	}
 	if f.Serial != "" {
 		c.Release = append(c.Release, f.Serial)
-		defer x.e.serial.free(f.Serial, x.run.ID)
+		defer func() { // after the commit; also when that fails, for a look-up needs no turn
+			x.e.o.Queue.Add(x.e.serial.free(f.Serial, turn{run: x.run.ID, path: s.Path})...)
+		}()
 	}
 	x.succeed(s, c, f.Outcome)
 	return f.Outcome, nil

@@ -35,6 +35,7 @@ func failureOf(s *record.Step) error {
 
 // lookUp performs an action that only reads.
 func (x *exec) lookUp(s *record.Step, spec *funnel.ActionSpec, conn *Connection) ([]byte, error) {
+	x.notYet(s, conn)
 	leave := x.pass(s, conn)
 	out, err := x.invoke(spec, conn, s, funnel.Attempt{Number: s.Attempts + 1})
 	leave(err)
@@ -43,6 +44,14 @@ func (x *exec) lookUp(s *record.Step, spec *funnel.ActionSpec, conn *Connection)
 		return out, nil
 	}
 	return nil, x.again(s, conn, nil, err)
+}
+
+// notYet goes on waiting when the run was worked on before the time of the step's
+// next try has come.
+func (x *exec) notYet(s *record.Step, conn *Connection) {
+	if s.State == record.Waiting && x.e.o.Clock().Before(s.NextAt) {
+		x.suspend(wait{at: s.NextAt, why: fmt.Sprintf("%s: %s", conn.Name, s.Error), step: s.Path})
+	}
 }
 
 // pass enters the connection's gate, or parks the run.
@@ -56,6 +65,7 @@ func (x *exec) pass(s *record.Step, conn *Connection) (leave func(error)) {
 		x.park(s, conn, blocked)
 	case x.ctx.Err() == nil:
 		x.e.o.Log.Error("entering a connection", "connection", conn.Name, "error", err)
+		x.e.later(x.run.ID)
 	}
 	x.drop()
 	return nil
@@ -98,17 +108,13 @@ func (x *exec) again(s *record.Step, conn *Connection, f *record.Effect, err err
 	if x.ctx.Err() != nil {
 		x.drop()
 	}
-	var e *funnel.Error
-	if !errors.As(err, &e) {
-		x.e.o.Log.Error("an action failed without a code", "action", s.Action, "run", x.run.ID, "error", err)
-		e = funnel.Errorf(funnel.Internal, "%s failed in an unexpected way; the log tells more", s.Action)
-	}
+	e := x.coded(s, err)
 	now := x.e.o.Clock()
 	s.State, s.Code, s.Error = record.Waiting, string(e.Code), e.Error()
 	switch e.Code {
 	case funnel.Throttled:
 		s.NextAt = e.RetryAt
-		if s.NextAt.IsZero() {
+		if !s.NextAt.After(now) { // it did not say when, or the time has passed
 			s.NextAt = now.Add(x.e.o.Backoff(3))
 		}
 		x.suspend(wait{at: s.NextAt, why: fmt.Sprintf("%s: %s", conn.Name, e.Error()), step: s.Path, steps: []*record.Step{s}, effect: f})
@@ -128,6 +134,17 @@ func (x *exec) again(s *record.Step, conn *Connection, f *record.Effect, err err
 	return x.fail(s, f, e)
 }
 
+// coded returns the action's own error. One without a code stays in the log, for
+// nobody knows what is in it.
+func (x *exec) coded(s *record.Step, err error) *funnel.Error {
+	var e *funnel.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	x.e.o.Log.Error("an action failed without a code", "action", s.Action, "run", x.run.ID, "error", err)
+	return funnel.Errorf(funnel.Internal, "%s failed in an unexpected way; the log tells more", s.Action)
+}
+
 // blocked returns why the connection takes nobody now, nil if it does.
 func (x *exec) blocked(conn *Connection) *upstream.Blocked {
 	g, ok := conn.Gate.(interface{ State() upstream.State })
@@ -141,17 +158,18 @@ func (x *exec) blocked(conn *Connection) *upstream.Blocked {
 	return &upstream.Blocked{Connection: conn.Name, Why: s.Blocked, Until: s.BlockedUntil}
 }
 
-// fail journals the step's final failure and returns it.
+// fail journals the step's final failure and returns it, as a replay will.
 func (x *exec) fail(s *record.Step, f *record.Effect, err error) error {
 	var e *funnel.Error
 	if !errors.As(err, &e) {
 		e = funnel.Errorf(funnel.Internal, "%s", err.Error())
 	}
 	s.State, s.Code, s.Error, s.FinishedAt, s.NextAt = record.Failed, string(e.Code), e.Error(), x.e.o.Clock(), time.Time{}
+	x.gotOn()
 	if x.journal(s, record.Change{Effect: f}).Conflict { // proven in the meantime
 		x.e.later(x.run.ID)
 		x.drop()
 	}
 	x.e.o.Metrics.Step(s.Action, "failed", s.FinishedAt.Sub(s.StartedAt))
-	return &stepError{path: s.Path, err: e}
+	return failureOf(s)
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/funnelsec/funnel/internal/record"
@@ -20,11 +22,11 @@ type turn struct {
 type serialLocks struct {
 	mu      sync.Mutex
 	holder  map[string]turn
-	waiting map[string][]int64
+	waiting map[string]map[int64]bool
 }
 
 func newSerialLocks() serialLocks {
-	return serialLocks{holder: map[string]turn{}, waiting: map[string][]int64{}}
+	return serialLocks{holder: map[string]turn{}, waiting: map[string]map[int64]bool{}}
 }
 
 // take gives the thing to the step unless another holds it. Then the run is
@@ -33,7 +35,10 @@ func (l *serialLocks) take(name string, t turn) (holder int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h, taken := l.holder[name]; taken && h != t {
-		l.waiting[name] = append(l.waiting[name], t.run)
+		if l.waiting[name] == nil {
+			l.waiting[name] = map[int64]bool{}
+		}
+		l.waiting[name][t.run] = true
 		return h.run, false
 	}
 	l.holder[name] = t
@@ -48,7 +53,7 @@ func (l *serialLocks) free(name string, t turn) (waiting []int64) {
 		return nil
 	}
 	delete(l.holder, name)
-	waiting = l.waiting[name]
+	waiting = slices.Sorted(maps.Keys(l.waiting[name]))
 	delete(l.waiting, name)
 	return waiting
 }

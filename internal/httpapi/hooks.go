@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -91,7 +90,3 @@ func (s *server) refusal(err error) *Problem {
 	}
 	return p
 }
-
-func formatID(id int64) string     { return fmt.Sprint(id) }
-func eventPath(event int64) string { return "/api/v1/events/" + formatID(event) }
-func runPath(run int64) string     { return "/api/v1/runs/" + formatID(run) }

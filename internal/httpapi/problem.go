@@ -165,3 +165,5 @@ func unread(err error) *Problem {
 	}
 	return problem(http.StatusBadRequest, "the body ended early or came too slowly")
 }
+
+func isState(err error) bool { return errors.Is(err, record.ErrState) }

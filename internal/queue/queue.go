@@ -48,7 +48,8 @@ type Queue struct {
 	behind   bool              // the table may hold ready runs that the window does not
 	timer    *time.Timer
 	timerAt  time.Time
-	parked   map[string]int // for connections that runs may be parked on: how many parkings so far
+	woken    map[int64]string // the connection that a run in memory was woken for
+	parked   map[string]int   // for connections that runs may be parked on: how many parkings so far
 	stopping bool
 
 	work chan struct{} // a token for each change that a worker could care about
@@ -72,7 +73,7 @@ func New(o Options) *Queue {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Queue{o: o, held: map[int64]holding{}, parked: map[string]int{}, behind: true, work: make(chan struct{}, o.Workers)}
+	return &Queue{o: o, held: map[int64]holding{}, woken: map[int64]string{}, parked: map[string]int{}, behind: true, work: make(chan struct{}, o.Workers)}
 }
 
 // Start reads the backlog and starts the workers. They end when ctx does or
@@ -108,7 +109,7 @@ func (q *Queue) Stop() {
 		q.timer.Stop()
 	}
 	q.mu.Unlock()
-	close(q.work)
+	q.mu.Unlock()
 	q.wg.Wait()
 }
 
@@ -158,12 +159,15 @@ func (q *Queue) take(ctx context.Context) (int64, bool) {
 }
 
 // release ends the work on a run. A parked run may have been freed before it was
-// in the table, so its connection is looked at once more.
+// in the table, and a woken one may not have used the place that it was woken
+// for, so their connections are looked at once more.
 func (q *Queue) release(run int64, parkedOn string) {
 	q.mu.Lock()
-	woken := q.held[run] == isWorkedAndWoken
+	again := q.held[run] == isWorkedAndWoken
 	delete(q.held, run)
-	if woken {
+	wokenFor := q.woken[run]
+	delete(q.woken, run)
+	if again {
 		q.push(run)
 	}
 	if parkedOn != "" {
@@ -172,6 +176,9 @@ func (q *Queue) release(run int64, parkedOn string) {
 	q.mu.Unlock()
 	if parkedOn != "" {
 		q.Freed(parkedOn)
+	}
+	if wokenFor != "" && wokenFor != parkedOn {
+		q.Freed(wokenFor)
 	}
 }
 
@@ -293,6 +300,11 @@ func (q *Queue) Freed(connection string) {
 		return
 	}
 	free := q.o.Gates.Free(connection)
+	for id, name := range q.woken {
+		if name == connection && q.held[id] == isReady {
+			free-- // woken before and on its way
+		}
+	}
 	q.mu.Unlock()
 	if free <= 0 {
 		return
@@ -316,6 +328,7 @@ func (q *Queue) Freed(connection string) {
 		}
 		if q.held[id] == 0 {
 			q.push(id)
+			q.woken[id] = connection
 			free--
 		}
 	}

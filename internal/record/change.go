@@ -43,7 +43,7 @@ type ClaimRequest struct {
 	Connection, Scope, Fingerprint string
 	Window                         time.Duration
 	EffectKey                      string
-	Run                            Run // parked if it has to wait
+	Run                            Run // parked if it has to wait, with its Why
 	Step                           Step
 	Now                            time.Time
 	// Repeat makes the step's outcome from the owner's.

@@ -46,7 +46,6 @@ func claim(t *tx, q record.ClaimRequest) (record.Claimed, error) {
 		if run.WaitSince.IsZero() {
 			run.WaitSince = q.Now
 		}
-		run.Why = fmt.Sprintf("run %d is opening the ticket for the same thing", row.Owner)
 		return record.Claimed{Waits: true}, putRun(t, &run)
 	}
 	outcome, err := q.Repeat(row.Outcome, row.Seen+1, row.OpenedAt, q.Now)
@@ -79,7 +78,7 @@ func passTickets(t *tx, owner int64) (woken []int64, err error) {
 			return woken, err
 		}
 		var heir int64
-		_, err = t.get("SELECT COALESCE(MIN(id), 0) FROM run WHERE live = 1 AND wait_on = ?", []any{record.WaitTicket(k.Connection, k.Scope, k.Fingerprint)}, &heir)
+		_, err = t.get("SELECT id FROM run WHERE live = 1 AND wait_on = ? ORDER BY wait_since, id LIMIT 1", []any{record.WaitTicket(k.Connection, k.Scope, k.Fingerprint)}, &heir)
 		if err != nil {
 			return woken, err
 		}

@@ -11,8 +11,9 @@ import (
 var ErrState = record.ErrState
 
 // Retry lets a failed run go on from the steps that failed it, with fresh
-// attempts. An effect of theirs whose outcome stayed unknown is made again: that
-// is what the person decided.
+// attempts. An effect of theirs that failed because its outcome stayed unknown is
+// made again: that is what the person decided. One that failed because it could
+// not be looked up is looked up.
 func (s *Store) Retry(run int64, now time.Time) error {
 	return s.writer.do(func(t *tx) error {
 		var steps string
@@ -24,7 +25,8 @@ func (s *Store) Retry(run int64, now time.Time) error {
 			return missing(t, run)
 		}
 		for _, path := range strings.Split(steps, "\n") {
-			if err := t.exec("UPDATE effect SET state = 'planned', looks = 0 WHERE run_id = ? AND path = ? AND state = 'uncertain'", run, path); err != nil {
+			if err := t.exec(`UPDATE effect SET looks = 0, state = CASE WHEN EXISTS (SELECT 1 FROM step WHERE run_id = effect.run_id AND path = effect.path AND code = 'uncertain')
+				THEN 'planned' ELSE state END WHERE run_id = ? AND path = ? AND state = 'uncertain'`, run, path); err != nil {
 				return err
 			}
 			if err := t.exec("UPDATE step SET state = 'queued', attempts = 0, code = '', error = '', next_at = 0 WHERE run_id = ? AND path = ? AND state IN ('failed', 'uncertain')", run, path); err != nil {

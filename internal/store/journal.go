@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 
 	"github.com/funnelsec/funnel/internal/record"
 )
@@ -71,6 +72,7 @@ func commit(t *tx, c record.Change) (out record.Committed, err error) {
 		if err != nil {
 			return out, err
 		}
+		slices.Sort(released) // the oldest goes first
 		out.Runnable = append(out.Runnable, released...)
 	}
 	return out, nil

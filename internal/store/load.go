@@ -136,9 +136,10 @@ func (s *Store) Steps(ctx context.Context, run int64) ([]record.Step, error) {
 	}, "SELECT "+stepColumns+" FROM step WHERE run_id = ? ORDER BY seq", run)
 }
 
-// Unsure returns the effects whose outcome is not known.
+// Unsure returns the effects whose outcome is not known and whose run goes on. Of
+// ended runs, a person has decided, or will.
 func (s *Store) Unsure(ctx context.Context) ([]record.Effect, error) {
-	return list(ctx, s.read, scanEffect, "SELECT "+effectColumns+" FROM effect WHERE state IN ('sent', 'uncertain')")
+	return list(ctx, s.read, scanEffect, "SELECT "+effectColumns+" FROM effect WHERE state IN ('sent', 'uncertain') AND EXISTS (SELECT 1 FROM run WHERE id = effect.run_id AND live = 1)")
 }
 
 // Ready returns runs that need only a worker, the oldest first, after the given id.
@@ -179,8 +180,8 @@ func (s *Store) WaitCounts(ctx context.Context) (map[string]int, error) {
 }
 
 // Untold returns playbook runs that have not got on since the instant and have
-// not said why since it last changed.
+// not said why since it last changed, the longest waiting first.
 func (s *Store) Untold(ctx context.Context, since time.Time, limit int) ([]record.Run, error) {
 	return list(ctx, s.read, scanRun, "SELECT "+runColumns+` FROM run WHERE live = 1 AND kind = 'playbook' AND state = 'waiting' AND wait_since > 0 AND wait_since <= ? AND told_why <> why
-		ORDER BY id LIMIT ?`, micros(since), limit)
+		ORDER BY wait_since, id LIMIT ?`, micros(since), limit)
 }

@@ -92,7 +92,7 @@ connections:
     limits: {concurrency: 8, rate: 100000/s, daily: 1000000}
 sources:
   splunk: {trigger: splunk.alert, auth: {path_secret: ["${env:FAULT_SPLUNK_HOOK}"]}}
-  jira: {trigger: jira.issue_created, connection: jira, auth: {signature: "${env:FAULT_JIRA_HOOK}"}}
+  jira: {trigger: jira.issue_created, connection: jira, auth: {signature: {secret: "${env:FAULT_JIRA_HOOK}"}}}
 engine: {workers: 32, lookups: [50ms, 300ms, 1200ms, 6s], quiet: 18s, tell_after: 30s, attempts: 8}
 `
 
@@ -189,12 +189,12 @@ func (w *world) live() int {
 	}
 	defer func() { _ = res.Body.Close() }()
 	var s struct {
-		Runs map[string]int `json:"runs"`
+		Queue struct{ Queued, Running, Waiting int } `json:"queue"`
 	}
 	if res.StatusCode != http.StatusOK || json.NewDecoder(res.Body).Decode(&s) != nil {
 		return -1
 	}
-	return s.Runs["queued"] + s.Runs["running"] + s.Runs["waiting"]
+	return s.Queue.Queued + s.Queue.Running + s.Queue.Waiting
 }
 
 // verdict is what the tracker's state says about the acknowledged alerts.

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/funnelsec/funnel/internal/docgen"
+)
+
+func (p *program) show() *cobra.Command {
+	r := &remote{}
+	cmd := &cobra.Command{
+		Use: "show", Short: "Show one run or event of a server, or the reference of this build", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	r.flags(cmd)
+	cmd.AddCommand(
+		&cobra.Command{Use: "run ID", Short: "Show a run with its steps", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+			return failed(p.showRun(cmd.Context(), r, args[0]))
+		}},
+		&cobra.Command{Use: "event ID", Short: "Show an event with its data and runs", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+			raw, err := r.get(cmd.Context(), "/api/v1/events/"+url.PathEscape(args[0]), nil)
+			if err == nil {
+				err = p.printJSON(raw)
+			}
+			return failed(err)
+		}},
+		&cobra.Command{Use: "reference", Short: "Print the reference of all integrations and playbooks as Markdown", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			_, err := p.out.Write(docgen.Reference(p.registry))
+			return failed(err)
+		}},
+	)
+	return cmd
+}
+
+type stepItem struct {
+	Path, Action, Connection, State, Code, Error string
+	Attempts                                     int
+	Input, Outcome                               json.RawMessage
+	StartedAt                                    *time.Time `json:"started_at"`
+	EndedAt                                      *time.Time `json:"ended_at"`
+	NextAt                                       *time.Time `json:"next_at"`
+}
+
+func (p *program) showRun(ctx context.Context, r *remote, id string) error {
+	var run struct {
+		runItem
+		Steps []stepItem `json:"steps"`
+	}
+	raw, err := r.get(ctx, "/api/v1/runs/"+url.PathEscape(id), &run)
+	if err != nil {
+		return err
+	}
+	if r.asJSON {
+		return p.printJSON(raw)
+	}
+	fmt.Fprintf(p.out, "Run %s of playbook %s for event %s: %s\n", clean(run.ID), clean(run.Playbook), clean(run.Event), clean(run.State))
+	if run.Why != "" {
+		fmt.Fprintf(p.out, "Why: %s\n", clean(run.Why))
+	}
+	if w := run.Waits; w != nil {
+		text := "Waits for: " + w.For + " " + w.Name
+		if w.Why != "" {
+			text += " (" + w.Why + ")"
+		}
+		if w.Until != nil {
+			text += ", until " + w.Until.Local().Format(time.DateTime)
+		}
+		fmt.Fprintln(p.out, clean(text))
+	}
+	var rows [][]string
+	for _, s := range run.Steps {
+		took := ""
+		if s.StartedAt != nil && s.EndedAt != nil {
+			took = s.EndedAt.Sub(*s.StartedAt).Round(time.Millisecond).String()
+		}
+		rows = append(rows, []string{s.Path, s.Action, s.Connection, s.State, strconv.Itoa(s.Attempts), took, s.Error})
+	}
+	fmt.Fprintln(p.out)
+	if err := table(p.out, []string{"STEP", "ACTION", "CONNECTION", "STATE", "RETRIES", "TOOK", "ERROR"}, rows); err != nil {
+		return err
+	}
+	for _, s := range run.Steps {
+		fmt.Fprintf(p.out, "\n%s\n  input   %s\n  outcome %s\n", clean(s.Path), clean(string(s.Input)), clean(string(s.Outcome)))
+	}
+	return nil
+}
+
+// printJSON prints indented JSON; its strings escape control characters already.
+func (p *program) printJSON(raw []byte) error {
+	var b bytes.Buffer
+	if err := json.Indent(&b, raw, "", "  "); err != nil {
+		return fmt.Errorf("reading the server's answer: %w", err)
+	}
+	_, err := fmt.Fprintln(p.out, b.String())
+	return err
+}

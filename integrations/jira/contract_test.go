@@ -1,0 +1,80 @@
+package jira
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/integrations/jira/jirafake"
+)
+
+// TestRequestsFollowThePublishedAPI checks each request of the client against
+// Atlassian's OpenAPI document, which lies beside the module, not in it.
+func TestRequestsFollowThePublishedAPI(t *testing.T) {
+	t.Parallel()
+	const file = "../../../shared/fixtures/jira/openapi/cloud-v3.2025-12.json"
+	if _, err := os.Stat(file); err != nil {
+		t.Skipf("NOT CHECKED against Atlassian's published API document: %s is absent", file)
+	}
+	doc, err := openapi3.NewLoader().LoadFromFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.Servers = nil // any host
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := jirafake.New(jirafake.Options{})
+	t.Cleanup(site.Close)
+	checked := map[string]int{}
+	c := connectTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		route, params, err := router.FindRoute(r)
+		if err != nil {
+			t.Errorf("%s %s is not in the document: %v", r.Method, r.URL, err)
+			return
+		}
+		checked[r.Method+" "+route.Path]++
+		err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+			Request: r, PathParams: params, Route: route,
+			Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, SkipSettingDefaults: true},
+		})
+		if err != nil {
+			t.Errorf("%s %s: %v", r.Method, r.URL, err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		site.ServeHTTP(w, r)
+	}), time.Now)
+
+	in := ticketInput()
+	must[string](t)(c.Account(t.Context()))
+	must[Ticket](t)(perform(t, c, OpenTicket, effect("1"), in))
+	must[Ticket](t)(perform(t, c, OpenTicket, effect("2"), in))
+	lookUp(t, c, OpenTicket, effect("1"), in)
+	for range 2 {
+		must[bool](t)(c.indexFresh(t.Context(), effect("3"), in, time.Unix(1e9, 0)))
+	}
+	must[Issue](t)(perform(t, c, GetIssue, "", GetIssueInput{Issue: "SIRT-1"}))
+	must[FoundIssues](t)(perform(t, c, SearchIssues, "", SearchIssuesInput{Project: "SIRT", Limit: 1}))
+	made := must[Comment](t)(perform(t, c, AddComment, effect("4"), AddCommentInput{Issue: "SIRT-1", Body: says("x")}))
+	must[Comment](t)(perform(t, c, UpdateComment, effect("5"), UpdateCommentInput{Issue: "SIRT-1", ID: made.ID, Body: says("y")}))
+	must[Comment](t)(perform(t, c, KeepComment, effect("6"), keep("a", 1, "z")))
+	must[Comment](t)(perform(t, c, KeepComment, effect("7"), keep("a", 2, "z")))
+	must[Link](t)(perform(t, c, LinkIssues, funnel.EffectKey("8"), LinkIssuesInput{Type: "Relates", Inward: "SIRT-2", Outward: "SIRT-1"}))
+	if len(checked) != 9 {
+		t.Errorf("%d operations were checked, want 9: %v", len(checked), checked)
+	}
+}

@@ -1,0 +1,146 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/funnelsec/funnel/internal/record"
+	"github.com/funnelsec/funnel/internal/upstream"
+)
+
+// Status is what the server knows about itself beside the store.
+type Status struct {
+	StartedAt   time.Time
+	Connections []upstream.State
+}
+
+// StatusView tells how the server does.
+type StatusView struct {
+	Version     string           `json:"version" doc:"The server's version"`
+	StartedAt   time.Time        `json:"started_at" doc:"When it started"`
+	Uptime      int64            `json:"uptime_seconds" doc:"For how long it has been running"`
+	Queue       QueueView        `json:"queue" doc:"The runs that have something to do"`
+	Attention   int              `json:"needs_attention" doc:"Failed runs, for a person to retry, skip or cancel"`
+	Unmatched   int              `json:"unmatched_events" doc:"Events that no playbook ran for"`
+	Connections []ConnectionView `json:"connections" doc:"The outside systems"`
+}
+
+// QueueView counts runs.
+type QueueView struct {
+	Queued  int        `json:"queued" doc:"Not begun"`
+	Running int        `json:"running" doc:"Being worked on or about to be"`
+	Waiting int        `json:"waiting" doc:"Waiting durably"`
+	Oldest  *time.Time `json:"oldest,omitempty" doc:"When the oldest of them was made"`
+}
+
+// ConnectionView tells how a connection does.
+type ConnectionView struct {
+	Name        string     `json:"name" doc:"The connection" example:"jira"`
+	Health      string     `json:"health" enum:"ok,failing,blocked,unknown" doc:"Blocked takes no calls; failing takes them, but the last failed; unknown was not used yet"`
+	Why         string     `json:"why,omitempty" doc:"Why it takes no calls"`
+	Until       *time.Time `json:"until,omitempty" doc:"When it takes calls again, if known"`
+	Breaker     string     `json:"breaker" doc:"closed, half-open or open"`
+	InFlight    int        `json:"in_flight" doc:"Calls under way"`
+	Parked      int        `json:"parked_runs" doc:"Runs that wait for it"`
+	QuotaLeft   *int       `json:"quota_left,omitempty" doc:"Calls left today (UTC); absent without a quota"`
+	LastSuccess *time.Time `json:"last_success,omitempty" doc:"When a call last succeeded"`
+	LastError   string     `json:"last_error,omitempty" doc:"What the last failure was"`
+	LastErrorAt *time.Time `json:"last_error_at,omitempty" doc:"When it was"`
+}
+
+// Alive is the answer of a server that answers.
+type Alive struct {
+	Status string `json:"status" enum:"ok" doc:"Always ok"`
+}
+
+func (s *server) addHealth() {
+	alive := s.answers("200", "Yes", reflect.TypeFor[Alive]())
+	s.plain(huma.Operation{OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"}, Summary: "Is the server alive?", Responses: alive}, open,
+		func(w http.ResponseWriter, _ *http.Request) {
+			writeJSON(w, http.StatusOK, "application/json", Alive{"ok"})
+		})
+	ready := s.answers("200", "Yes", reflect.TypeFor[Alive]())
+	s.plain(huma.Operation{OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"}, Summary: "Can the server accept events?", Description: "If not, the problem names what is wrong.", Responses: ready, Errors: []int{http.StatusServiceUnavailable}}, open, s.readyz)
+	s.plain(huma.Operation{OperationID: "status", Method: http.MethodGet, Path: "/status", Tags: []string{"health"}, Summary: "How does the server do?", Description: "Open to callers on the same machine.",
+		Responses: s.answers("200", "So", reflect.TypeFor[StatusView]())}, local, s.status)
+	s.plain(huma.Operation{OperationID: "metrics", Method: http.MethodGet, Path: "/metrics", Tags: []string{"health"}, Summary: "Figures for Prometheus", Description: "Open to callers on the same machine.",
+		Responses: map[string]*huma.Response{"200": {Description: "The figures", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}}}, local, s.Metrics.Handler().ServeHTTP)
+}
+
+// answers describes a JSON answer of a plain route.
+func (s *server) answers(status, description string, t reflect.Type) map[string]*huma.Response {
+	schema := s.api.OpenAPI().Components.Schemas.Schema(t, true, t.Name())
+	return map[string]*huma.Response{status: {Description: description, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}}
+}
+
+func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	wrong := s.Ready(ctx)
+	if len(wrong) == 0 {
+		writeJSON(w, http.StatusOK, "application/json", Alive{"ok"})
+		return
+	}
+	p := problem(http.StatusServiceUnavailable, "not ready: "+strings.Join(wrong, "; "))
+	p.retryAfter = 5 * time.Second
+	p.write(w)
+}
+
+func (s *server) status(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	view, err := s.viewStatus(ctx)
+	if err != nil {
+		s.explain(r.Context(), "answering status", err).write(w)
+		return
+	}
+	writeJSON(w, http.StatusOK, "application/json", view)
+}
+
+func (s *server) viewStatus(ctx context.Context) (StatusView, error) {
+	sum, err := s.Reader.Summarize(ctx)
+	if err != nil {
+		return StatusView{}, err
+	}
+	parked, err := s.Reader.WaitCounts(ctx)
+	if err != nil {
+		return StatusView{}, err
+	}
+	now := s.Status(ctx)
+	v := StatusView{
+		Version: s.Version, StartedAt: now.StartedAt.UTC(), Uptime: int64(s.Clock().Sub(now.StartedAt).Seconds()),
+		Queue:     QueueView{Queued: sum.Runs[record.Queued], Running: sum.Runs[record.Running], Waiting: sum.Runs[record.Waiting]},
+		Attention: sum.Runs[record.Failed], Unmatched: sum.Events[record.Unmatched], Connections: []ConnectionView{},
+	}
+	if sum.OldestWaiting > 0 {
+		v.Queue.Oldest = optional(time.UnixMicro(sum.OldestWaiting))
+	}
+	for _, c := range now.Connections {
+		v.Connections = append(v.Connections, viewConnection(c, parked[record.WaitConnection(c.Connection)]))
+	}
+	return v, nil
+}
+
+func viewConnection(c upstream.State, parked int) ConnectionView {
+	v := ConnectionView{
+		Name: c.Connection, Health: "ok", Why: c.Blocked, Until: optional(c.BlockedUntil), Breaker: c.Breaker, InFlight: c.InFlight, Parked: parked,
+		LastSuccess: optional(c.LastSuccess), LastError: c.LastError, LastErrorAt: optional(c.LastErrorAt),
+	}
+	switch {
+	case c.Blocked != "":
+		v.Health = "blocked"
+	case c.LastErrorAt.After(c.LastSuccess):
+		v.Health = "failing"
+	case c.LastSuccess.IsZero():
+		v.Health = "unknown"
+	}
+	if c.QuotaLimit > 0 {
+		v.QuotaLeft = &c.QuotaLeft
+	}
+	return v
+}
