@@ -25,6 +25,7 @@ func TestKill(t *testing.T) {
 	w := newWorld(t, jirafake.Options{
 		Seed: *seed, IndexLag: jirafake.LognormalLag(30*time.Millisecond, 1.2, 5*time.Second),
 		LoseAnswers: 0.02, LateProcessing: 0.002, LateDelay: 300 * time.Millisecond,
+		Webhooks: jirafake.WebhookMode{Off: true}, // they would settle most unsure outcomes before they are looked up
 	})
 	v := w.killUnderLoad(t, alerts, kills, nil)
 	t.Logf("kill: seed %d, %s", *seed, v)
@@ -38,7 +39,7 @@ func TestKillNeedsTheLookUp(t *testing.T) {
 	if *full {
 		alerts = 300
 	}
-	w := newWorld(t, jirafake.Options{Seed: *seed, IndexLag: jirafake.UniformLag(10*time.Millisecond, 50*time.Millisecond), LoseAnswers: 0.2})
+	w := newWorld(t, jirafake.Options{Seed: *seed, IndexLag: jirafake.UniformLag(10*time.Millisecond, 50*time.Millisecond), LoseAnswers: 0.2, Webhooks: jirafake.WebhookMode{Off: true}})
 	v := w.killUnderLoad(t, alerts, 1, []string{childBlind + "=1"})
 	t.Logf("kill without look-up: seed %d, %s", *seed, v)
 	if v.doubleTickets+v.doubleComments == 0 {
@@ -46,6 +47,29 @@ func TestKillNeedsTheLookUp(t *testing.T) {
 	}
 	if v.lost > 0 {
 		t.Errorf("%d acknowledged alerts have no ticket", v.lost)
+	}
+}
+
+// TestWebhooks has the tracker's own webhooks arrive in every way there is: each
+// ticket has each comment exactly once, whatever they do.
+func TestWebhooks(t *testing.T) {
+	alerts := 40
+	if *full {
+		alerts = 200
+	}
+	for name, mode := range map[string]jirafake.WebhookMode{
+		"in time":            {},
+		"off":                {Off: true},
+		"duplicated":         {Duplicate: true},
+		"before the answer":  {BeforeAnswer: true},
+		"late and some lost": {Delay: 300 * time.Millisecond, Loss: 0.3, Duplicate: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, jirafake.Options{Seed: *seed, IndexLag: jirafake.UniformLag(10*time.Millisecond, 100*time.Millisecond), LoseAnswers: 0.05, Webhooks: mode})
+			v := w.killUnderLoad(t, alerts, 0, nil)
+			t.Logf("webhooks %s: seed %d, %s", name, *seed, v)
+			v.mustBeClean(t)
+		})
 	}
 }
 
