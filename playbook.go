@@ -72,13 +72,26 @@ func (p *Playbook) CheckSettings(settings []byte) error {
 		return Errorf(Invalid, "playbook %s has no options", p.Name)
 	}
 	v := reflect.New(reflect.TypeOf(p.settings))
-	if err := unmarshalStrict(settings, v.Interface()); err != nil {
+	if err := overlay(p.settings, settings, v.Interface()); err != nil {
 		return err
 	}
 	if c, ok := v.Interface().(interface{ Validate() error }); ok {
 		return c.Validate()
 	}
 	return nil
+}
+
+// overlay sets into to a copy of the defaults with the configured settings over
+// them; maps of the defaults stay as they are.
+func overlay(defaults any, settings []byte, into any) error {
+	b, err := json.Marshal(defaults)
+	if err != nil {
+		return fmt.Errorf("copying the default settings: %w", err)
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("copying the default settings: %w", err)
+	}
+	return unmarshalStrict(settings, into)
 }
 
 // Run performs the playbook for the event on the run; engines call it.

@@ -148,11 +148,13 @@ func Sleep(r *Run, name string, d time.Duration) { r.rt.Sleep(r.enter(name), d) 
 // not disturb runs that are under way.
 func SettingsOf[S any](r *Run, defaults S) (S, error) {
 	return record(r, r.enter("settings"), func() (S, error) {
-		s := defaults
-		if b := r.rt.Settings(); len(b) > 0 {
-			if err := unmarshalStrict(b, &s); err != nil {
-				return s, Errorf(Invalid, "reading the playbook's options: %w", err)
-			}
+		b := r.rt.Settings()
+		if len(b) == 0 {
+			return defaults, nil
+		}
+		var s S
+		if err := overlay(defaults, b, &s); err != nil {
+			return s, Errorf(Invalid, "reading the playbook's options: %w", err)
 		}
 		return s, nil
 	})

@@ -89,7 +89,7 @@ func detections(n int) []mockscan.Detection {
 	for _, f := range virustotalfake.Demo() {
 		files = append(files, mockscan.File{Name: f.Name, MD5: f.MD5, SHA256: f.SHA256})
 	}
-	return mockscan.Alerts(7, n, mockscan.Options{Users: []string{"jdoe", "rroe", "mmajor", "jstiles", "jpublic"}, Files: files, Start: time.Now().Add(-2 * time.Minute)})
+	return mockscan.Alerts(7, n, mockscan.Options{Users: []string{"jdoe", "rroe", "mmajor", "jstiles", "jpublic"}, Files: files, Start: time.Now().Add(-time.Duration(n) * 3 * time.Minute)})
 }
 
 // configuration writes what the server needs into the directory and returns the

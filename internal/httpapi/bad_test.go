@@ -114,7 +114,7 @@ func TestBadRequests(t *testing.T) {
 		"more behind":              {skip(`{"step":"report"} "` + canary + `"`), 400, ""},
 		"a list":                   {skip(`[{"step":"report"}]`), 422, ""},
 		"bad UTF-8":                {skip("{\"step\":\"" + canary + "\xff\"}"), 400, ""},
-		"deep":                     {skip(strings.Repeat("[", 100_00)), 400, ""},
+		"deep":                     {skip(strings.Repeat("[", 10_000)), 422, ""},
 		"large":                    {skip(`{"step":"` + strings.Repeat(canary, 20_000) + `"}`), 413, ""},
 		"text":                     {header(skip(`{"step":"report"}`), "Content-Type", "text/plain"), 415, ""},
 		"a form":                   {header(skip(`{"step":"report"}`), "Content-Type", "application/x-www-form-urlencoded"), 415, ""},

@@ -9,7 +9,7 @@ import (
 
 // ID is the path of one thing.
 type ID struct {
-	ID string `path:"id" pattern:"^[1-9][0-9]{0,18}$" patternDescription:"a number" doc:"The id" example:"42"`
+	ID string `path:"id" pattern:"^[1-9][0-9]{0,18}$" doc:"The id" example:"42"`
 }
 
 // number returns the id; one that is too large for any row names nothing.
@@ -23,7 +23,7 @@ func (i ID) number() (int64, error) {
 
 // Page asks for a part of a list, the newest first.
 type Page struct {
-	Before string `query:"before" pattern:"^[1-9][0-9]{0,18}$" patternDescription:"a number" doc:"Only what is older than this id; a page's next"`
+	Before string `query:"before" pattern:"^[1-9][0-9]{0,18}$" doc:"Only what is older than this id; a page's next"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most so many"`
 }
 

@@ -16,7 +16,7 @@ import (
 type RunsQuery struct {
 	State    string `query:"state" enum:"queued,running,waiting,succeeded,failed,cancelled" doc:"Only runs in this state; failed is Needs attention"`
 	Playbook string `query:"playbook" maxLength:"64" doc:"Only runs of this playbook"`
-	Event    string `query:"event" pattern:"^[1-9][0-9]{0,18}$" patternDescription:"a number" doc:"Only runs for this event"`
+	Event    string `query:"event" pattern:"^[1-9][0-9]{0,18}$" doc:"Only runs for this event"`
 	Page
 }
 

@@ -30,10 +30,11 @@ const (
 
 // world is the simulated outside and the server's process.
 type world struct {
-	jira   *jirafake.Site
-	server string
-	config string
-	dir    string
+	jira      *jirafake.Site
+	directory *directoryfake.Server
+	server    string
+	config    string
+	dir       string
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
@@ -53,7 +54,8 @@ func newWorld(t *testing.T, o jirafake.Options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { directory.Close() })
+	w.directory = directory
+	t.Cleanup(func() { _ = directory.Close() })
 	ca := filepath.Join(w.dir, "ca.pem")
 	if err := os.WriteFile(ca, directory.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
@@ -93,7 +95,7 @@ connections:
 sources:
   splunk: {trigger: splunk.alert, auth: {path_secret: ["${env:FAULT_SPLUNK_HOOK}"]}}
   jira: {trigger: jira.issue_created, connection: jira, auth: {signature: {secret: "${env:FAULT_JIRA_HOOK}"}}}
-engine: {workers: 32, lookups: [50ms, 300ms, 1200ms, 6s], quiet: 18s, tell_after: 30s, attempts: 8}
+engine: {workers: 32, lookups: [50ms, 300ms, 1200ms, 6s], quiet: 18s, tell_after: 1s, attempts: 8}
 `
 
 func hash(i int) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(marker(i)))) }
