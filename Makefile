@@ -35,7 +35,7 @@ demo: ## Watch alerts become tickets
 	go run ./cmd/funnel demo
 
 e2e: ## Run the built program from the outside
-	go test -count=1 ./test/e2e -e2e
+	go test -count=1 ./test/e2e
 
 fault: ## Kill the server in the middle of 1,000 alerts
 	go test -count=1 -timeout 20m ./test/fault -fault

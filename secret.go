@@ -4,58 +4,93 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 )
 
-// Secret holds a credential. It cannot be printed, formatted, logged or
-// marshalled; the value comes out only through Reveal. An integration's
-// configuration uses it for every field that must not leave.
-type Secret struct{ reveal func() string }
+// mask stands wherever a secret would have been shown.
+const mask = "[secret]"
 
-// NewSecret returns a Secret with the value.
-func NewSecret(value string) Secret { return Secret{reveal: func() string { return value }} }
+// Secret is a value that does not show itself: printing, formatting with any verb, logging and marshalling all give "[secret]".
+// The value sits behind a function, which reflection (and %#v through a parent's unexported field) shows as an address only, and
+// which makes == between secrets a compile error. An integration's configuration uses it for every field that must not leave.
+// The zero Secret is unset.
+type Secret struct {
+	open func() content
+}
 
-const hidden = "[secret]"
+type content struct {
+	plain  string
+	digest [sha256.Size]byte
+}
 
-// Reveal returns the value, for the one place that sends it.
+// NewSecret wraps a value. An empty value gives a Secret that is unset.
+func NewSecret(plain string) Secret {
+	if plain == "" {
+		return Secret{}
+	}
+	c := content{plain: plain, digest: sha256.Sum256([]byte(plain))}
+	return Secret{open: func() content { return c }}
+}
+
+// Reveal returns the value, "" if unset. Call it where the value is sent, and nowhere else.
 func (s Secret) Reveal() string {
-	if s.reveal == nil {
+	if s.open == nil {
 		return ""
 	}
-	return s.reveal()
+	return s.open().plain
 }
 
-// IsZero reports whether there is no value.
-func (s Secret) IsZero() bool { return s.Reveal() == "" }
+// Len returns the length of the value in bytes, so that a minimum can be asked for without revealing.
+func (s Secret) Len() int { return len(s.Reveal()) }
 
-// Equal compares in constant time.
+// IsZero reports whether the secret is unset.
+func (s Secret) IsZero() bool { return s.open == nil }
+
+// Equal compares with a candidate in a time that depends on the candidate's length only. Nothing equals an unset secret.
 func (s Secret) Equal(candidate []byte) bool {
-	a, b := sha256.Sum256([]byte(s.Reveal())), sha256.Sum256(candidate)
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+	got := sha256.Sum256(candidate)
+	if s.open == nil {
+		return false
+	}
+	want := s.open().digest
+	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
 }
 
-// String returns "[secret]".
-func (s Secret) String() string { return hidden }
+// String returns mask.
+func (Secret) String() string { return mask }
 
-// Format writes "[secret]" for every verb.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
+// GoString returns mask.
+func (Secret) GoString() string { return mask }
 
-// LogValue returns "[secret]".
-func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
+// Format writes mask for every verb and flag.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, mask) }
 
-// MarshalJSON writes "[secret]".
-func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(hidden) }
+// LogValue logs mask.
+func (Secret) LogValue() slog.Value { return slog.StringValue(mask) }
 
-// MarshalText writes "[secret]".
-func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+// MarshalText gives mask.
+func (Secret) MarshalText() ([]byte, error) { return []byte(mask), nil }
+
+// MarshalJSON gives mask as a string.
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + mask + `"`), nil }
+
+// MarshalYAML gives mask.
+func (Secret) MarshalYAML() (any, error) { return mask, nil }
+
+// MarshalBinary fails: a masked value would be taken for the real one when it is read back. It also stops encoding/gob.
+func (Secret) MarshalBinary() ([]byte, error) {
+	return nil, errors.New("encoding a secret: secrets are never written out")
+}
 
 // UnmarshalJSON takes a JSON string.
 func (s *Secret) UnmarshalJSON(b []byte) error {
-	var v string
-	if err := json.Unmarshal(b, &v); err != nil {
-		return fmt.Errorf("a secret is a string")
+	var plain string
+	if json.Unmarshal(b, &plain) != nil {
+		return errors.New("a secret is a string")
 	}
-	*s = NewSecret(v)
+	*s = NewSecret(plain)
 	return nil
 }

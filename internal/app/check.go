@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/funnelsec/funnel"
 	"github.com/funnelsec/funnel/internal/config"
@@ -27,7 +28,7 @@ func Check(c *config.Config, r *funnel.Registry) error {
 	for name, conn := range c.Connections {
 		in, ok := r.Integration(conn.Integration)
 		if !ok || in.Connect == nil {
-			report(c.ErrorAt("/connections/"+name+"/integration", fmt.Sprintf("there is no integration %q to connect to", conn.Integration), hint("integrations", connectable(r))))
+			report(c.ErrorAt("/connections/"+name+"/integration", fmt.Sprintf("there is no integration %q to connect to", conn.Integration), hint(conn.Integration, "integrations", connectable(r))))
 			continue
 		}
 		if err := conn.Options.Check(in.Connect.Config); err != nil {
@@ -36,7 +37,7 @@ func Check(c *config.Config, r *funnel.Registry) error {
 	}
 	for name, s := range c.Sources {
 		if _, ok := r.Trigger(s.Trigger); !ok {
-			report(c.ErrorAt("/sources/"+name+"/trigger", fmt.Sprintf("there is no trigger %q", s.Trigger), hint("triggers", triggers(r))))
+			report(c.ErrorAt("/sources/"+name+"/trigger", fmt.Sprintf("there is no trigger %q", s.Trigger), hint(s.Trigger, "triggers", triggers(r))))
 		}
 		if _, ok := c.Connections[s.Connection]; s.Connection != "" && !ok {
 			report(c.ErrorAt("/sources/"+name+"/connection", fmt.Sprintf("there is no connection %q", s.Connection), "name one that stands under connections"))
@@ -48,7 +49,7 @@ func Check(c *config.Config, r *funnel.Registry) error {
 	for name, p := range c.Playbooks {
 		book, ok := r.Playbook(name)
 		if !ok {
-			report(c.ErrorAt("/playbooks/"+name, fmt.Sprintf("there is no playbook %q", name), hint("playbooks", playbookNames(r))))
+			report(c.ErrorAt("/playbooks/"+name, fmt.Sprintf("there is no playbook %q", name), hint(name, "playbooks", playbookNames(r))))
 			continue
 		}
 		raw, err := p.Options.JSON(nil)
@@ -76,8 +77,12 @@ func Check(c *config.Config, r *funnel.Registry) error {
 	return errs
 }
 
-func hint(what string, names []string) string {
-	return fmt.Sprintf("the %s are: %v", what, names)
+// hint suggests what was meant, or lists what there is.
+func hint(word, what string, names []string) string {
+	if near := config.Suggest(word, names); near != "" {
+		return fmt.Sprintf("did you mean %s?", near)
+	}
+	return fmt.Sprintf("the %s are: %s", what, strings.Join(names, ", "))
 }
 
 func connectable(r *funnel.Registry) (names []string) {

@@ -172,7 +172,7 @@ func authOf(kind string, secrets []secret.Secret) intake.Auth {
 	case "bearer":
 		return intake.Bearer(plain...)
 	case "signature":
-		return intake.Signature(funnel.NewSecret(plain[0]))
+		return intake.Signature(secrets[0])
 	}
 	return intake.None()
 }

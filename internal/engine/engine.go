@@ -211,7 +211,7 @@ func (e *Engine) letGo(run int64, x *exec) {
 	e.mu.Lock()
 	delete(e.active, run)
 	e.mu.Unlock()
-	if !x.isCancelled() || x.cancelDone {
+	if !x.isCancelled() {
 		return
 	}
 	if err := e.cancelNow(run); err != nil && !errors.Is(err, record.ErrState) {

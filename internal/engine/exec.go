@@ -39,8 +39,6 @@ type exec struct {
 	err      error
 	panicked any
 	stack    []byte
-
-	cancelDone bool // the cancellation is in the table
 }
 
 // wait is why a branch of the run cannot go on.

@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,12 +91,13 @@ func (q *Queue) Start(ctx context.Context) error {
 			q.parked[on[len(prefix):]] = 1
 		}
 	}
+	parked := slices.Sorted(maps.Keys(q.parked)) // before the workers, who change it
 	for range q.o.Workers {
 		q.wg.Add(1)
 		go q.worker(ctx)
 	}
 	q.wakeDue(ctx)
-	for name := range q.parked {
+	for _, name := range parked {
 		q.Freed(name)
 	}
 	q.nudge(q.o.Workers)
@@ -104,18 +107,28 @@ func (q *Queue) Start(ctx context.Context) error {
 // Stop takes no new run and returns when the ones under way have ended.
 func (q *Queue) Stop() {
 	q.mu.Lock()
-	q.stopping = true
+	if !q.stopping {
+		q.stopping = true
+		close(q.work)
+	}
 	if q.timer != nil {
 		q.timer.Stop()
 	}
-	q.mu.Unlock()
 	q.mu.Unlock()
 	q.wg.Wait()
 }
 
 func (q *Queue) worker(ctx context.Context) {
 	defer q.wg.Done()
-	for range q.work {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-q.work:
+			if !ok {
+				return
+			}
+		}
 		for {
 			run, ok := q.take(ctx)
 			if !ok {
@@ -146,7 +159,10 @@ func (q *Queue) take(ctx context.Context) (int64, bool) {
 		}
 		ids, err := q.o.Backlog.Ready(ctx, q.cursor, q.o.Window)
 		if err != nil {
-			q.o.Log.Error("reading the backlog", "error", err)
+			if ctx.Err() == nil {
+				q.o.Log.Error("reading the backlog", "error", err)
+				time.AfterFunc(time.Second, func() { q.nudge(1) })
+			}
 			return 0, false
 		}
 		q.behind = len(ids) == q.o.Window
@@ -202,7 +218,7 @@ func (q *Queue) Add(runs ...int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, run := range runs {
-		if run > q.cursor && (q.behind || len(q.ready) >= q.o.Window) {
+		if q.held[run] == 0 && run > q.cursor && (q.behind || len(q.ready) >= q.o.Window) {
 			q.behind = true // new and the window is full: it will be read in its turn
 			continue
 		}
@@ -266,17 +282,22 @@ func (q *Queue) wakeDue(ctx context.Context) {
 		return
 	}
 	q.mu.Lock()
-	added := 0
+	added, left := 0, len(ids) == room+held
 	for _, id := range ids {
-		if q.held[id] != 0 || added < room {
+		switch {
+		case q.held[id] != 0:
+			q.push(id)
+		case added < room:
 			q.push(id)
 			added++
+		default:
+			left = true
 		}
 	}
 	q.nudgeLocked(added)
 	q.mu.Unlock()
 
-	if len(ids) == room+held {
+	if left {
 		q.Schedule(now.Add(20 * time.Millisecond)) // more are due than the window holds
 		return
 	}
@@ -299,13 +320,8 @@ func (q *Queue) Freed(connection string) {
 		q.mu.Unlock()
 		return
 	}
-	free := q.o.Gates.Free(connection)
-	for id, name := range q.woken {
-		if name == connection && q.held[id] == isReady {
-			free-- // woken before and on its way
-		}
-	}
 	q.mu.Unlock()
+	free := q.o.Gates.Free(connection)
 	if free <= 0 {
 		return
 	}
@@ -322,8 +338,13 @@ func (q *Queue) Freed(connection string) {
 		}
 		return
 	}
+	for id, name := range q.woken {
+		if name == connection && q.held[id] == isReady {
+			free-- // woken before and on its way
+		}
+	}
 	for _, id := range ids {
-		if free == 0 {
+		if free <= 0 {
 			break
 		}
 		if q.held[id] == 0 {
