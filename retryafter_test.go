@@ -47,8 +47,10 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func FuzzRetryAfter(f *testing.F) {
-	for _, seed := range []string{"", "0", "7", "-1", "86401", "1000000000", "99999999999999999999", "1e9",
-		"Sun, 01 Mar 2026 12:00:30 GMT", "Sunday, 01-Mar-26 12:00:30 GMT", "Sun Mar  1 12:00:30 2026"} {
+	for _, seed := range []string{
+		"", "0", "7", "-1", "86401", "1000000000", "99999999999999999999", "1e9",
+		"Sun, 01 Mar 2026 12:00:30 GMT", "Sunday, 01-Mar-26 12:00:30 GMT", "Sun Mar  1 12:00:30 2026",
+	} {
 		f.Add(seed, int64(1772366400), int64(5))
 	}
 	f.Fuzz(func(t *testing.T, value string, unix, later int64) {

@@ -52,10 +52,10 @@ type Ignored string
 // Error returns the reason.
 func (i Ignored) Error() string { return string(i) }
 
-// AccountUnknown is returned by a decoder that needs to know our own account to
+// ErrAccountUnknown is returned by a decoder that needs to know our own account to
 // tell our doings from other people's, before the connection has told it. The
 // sender is asked to come back.
-var AccountUnknown = errors.New("our own account on this connection is not known yet")
+var ErrAccountUnknown = errors.New("our own account on this connection is not known yet")
 
 // Trigger turns deliveries into events of type E.
 type Trigger[E any] struct{ spec *TriggerSpec }
@@ -97,7 +97,7 @@ type AnyArrival struct {
 
 // NewTrigger describes how deliveries become events. An error of decode is an
 // *Error with code Invalid that says what is wrong where without values, an
-// Ignored, or AccountUnknown.
+// Ignored, or ErrAccountUnknown.
 func NewTrigger[E any](id, summary string, decode func(Request) ([]Arrival[E], error), options ...TriggerOption) Trigger[E] {
 	if !actionID.MatchString(id) {
 		panic(fmt.Sprintf("funnel: trigger ID %q is not of the form integration.name", id))

@@ -159,8 +159,10 @@ func TestUnknownFile(t *testing.T) {
 	}{
 		"no hash":   {created(user("jdoe")), none, nil, "comment", "File: unknown: the alert names no file hash."},
 		"not found": {created(hash()), none, nil, "report comment", "File: unknown: VirusTotal has never seen this file. That does not make it clean.\n\nHash: " + md5},
-		"unjudged": {created(hash()), unjudged, nil, "report comment",
-			"File: unknown (no engine has judged it)\n\nMalicious | 0 of 0 engines\nSuspicious | 0 of 0 engines\nHash | " + md5 + "\nSHA-256 | ../../evil"},
+		"unjudged": {
+			created(hash()), unjudged, nil, "report comment",
+			"File: unknown (no engine has judged it)\n\nMalicious | 0 of 0 engines\nSuspicious | 0 of 0 engines\nHash | " + md5 + "\nSHA-256 | ../../evil",
+		},
 		"skipped": {created(hash()), none, []funneltest.Option{funneltest.Skip("report")}, "report comment", "File: unknown: not asked, a person skipped the look-up."},
 	} {
 		t.Log(name)
@@ -201,12 +203,21 @@ func TestTells(t *testing.T) {
 		status   funnel.Status
 		want     string
 	}{
-		{EnrichUser, funnel.Status{State: "waiting", System: "activedirectory", Why: "it failed 5 times in a row, the last error was: dial http://dc1.test.", RunURL: "https://funnel.example.com/runs/7", Revision: 2, Until: *at("2026-03-01T13:00:00+01:00")},
-			"User: waiting for activedirectory: it failed 5 times in a row, the last error was: dial hxxp://dc1[.]test. It goes on at 2026-03-01 12:00:00 UTC.\n\nOpen the run in Funnel <https://funnel.example.com/runs/7>"},
-		{EnrichFile, funnel.Status{State: "waiting", Why: "the day's quota is used up", Revision: 2},
-			"File: waiting: the day's quota is used up. Until when is not known."},
-		{EnrichFile, funnel.Status{State: "failed", Step: "report", Why: "step report: the API key is wrong", RunURL: "/runs/7", Revision: 2},
-			"File: unknown, because asking failed: step report: the API key is wrong. A person has to look at the run.\n\nOpen the run in Funnel: /runs/7"},
+		{
+			EnrichUser,
+			funnel.Status{State: "waiting", System: "activedirectory", Why: "it failed 5 times in a row, the last error was: dial http://dc1.test.", RunURL: "https://funnel.example.com/runs/7", Revision: 2, Until: *at("2026-03-01T13:00:00+01:00")},
+			"User: waiting for activedirectory: it failed 5 times in a row, the last error was: dial hxxp://dc1[.]test. It goes on at 2026-03-01 12:00:00 UTC.\n\nOpen the run in Funnel <https://funnel.example.com/runs/7>",
+		},
+		{
+			EnrichFile,
+			funnel.Status{State: "waiting", Why: "the day's quota is used up", Revision: 2},
+			"File: waiting: the day's quota is used up. Until when is not known.",
+		},
+		{
+			EnrichFile,
+			funnel.Status{State: "failed", Step: "report", Why: "step report: the API key is wrong", RunURL: "/runs/7", Revision: 2},
+			"File: unknown, because asking failed: step report: the API key is wrong. A person has to look at the run.\n\nOpen the run in Funnel: /runs/7",
+		},
 	} {
 		in, told := funneltest.Tell[jira.KeepCommentInput](t, test.playbook, created(), test.status)
 		if !told || in.Name != test.playbook.Name || in.Issue != "SIRT-42" || in.Revision != 2 {

@@ -45,7 +45,8 @@ func alert() splunk.AlertEvent {
 		Search: "MockScan: Credential dumping tool", SID: "1", App: "search", Owner: "admin", Severity: "high", Fingerprint: "fp",
 		ResultsLink: "https://splunk.example.com/app/search/@go?sid=1", Time: at("2026-03-01T11:59:00Z"), Received: *at("2026-03-01T13:00:00+01:00"),
 		Row: splunk.Row{
-			{Name: "_raw", Values: []string{"raw event\nfrom http://evil.test/x"}}, {Name: "file_hash", Values: []string{"44d88612fea8a8f36de82e1278abb02f"}},
+			{Name: "_raw", Values: []string{"raw event\nfrom http://evil.test/x"}},
+			{Name: "file_hash", Values: []string{"44d88612fea8a8f36de82e1278abb02f"}},
 			{Name: "user", Values: []string{`CORP\jdoe`, "j.doe"}},
 		},
 		Observables: funnel.Observables{Observables: []funnel.Observable{{Kind: funnel.User, Value: `CORP\jdoe`}, {Kind: funnel.MD5, Value: "44d88612fea8a8f36de82e1278abb02f"}}},

@@ -134,7 +134,7 @@ func decodeIssueCreated(req funnel.Request) ([]funnel.Arrival[IssueEvent], error
 		}
 	}
 	if arrival.Evidence != nil && req.Account == "" {
-		return nil, funnel.AccountUnknown
+		return nil, funnel.ErrAccountUnknown
 	}
 	arrival.Event = e
 	return []funnel.Arrival[IssueEvent]{arrival}, nil

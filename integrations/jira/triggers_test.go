@@ -116,7 +116,7 @@ func TestOwnWebhook(t *testing.T) {
 	}
 	req := delivery(<-bodies)
 	req.Account = ""
-	if _, err := decodeIssueCreated(req); !errors.Is(err, funnel.AccountUnknown) {
+	if _, err := decodeIssueCreated(req); !errors.Is(err, funnel.ErrAccountUnknown) {
 		t.Errorf("without our account the error is %v", err)
 	}
 	req.Account = jirafake.DefaultAccountID

@@ -133,8 +133,10 @@ func (d *Detection) disturb(kind Kind, chance *rand.Rand) {
 	case UnknownUser:
 		d.User = "x.nobody"
 	case UnknownFile:
-		d.File = File{"svch0st.exe", fmt.Sprintf("%016x%016x", chance.Uint64(), chance.Uint64()),
-			fmt.Sprintf("%016x%016x%016x%016x", chance.Uint64(), chance.Uint64(), chance.Uint64(), chance.Uint64())}
+		d.File = File{
+			"svch0st.exe", fmt.Sprintf("%016x%016x", chance.Uint64(), chance.Uint64()),
+			fmt.Sprintf("%016x%016x%016x%016x", chance.Uint64(), chance.Uint64(), chance.Uint64(), chance.Uint64()),
+		}
 	case NoHash:
 		d.File = File{Name: d.File.Name}
 	case Hostile:

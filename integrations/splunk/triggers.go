@@ -46,8 +46,11 @@ func decodeAlert(req funnel.Request) ([]funnel.Arrival[AlertEvent], error) {
 		name string
 		into *string
 	}{
-		{"sid", &event.SID}, {"search_name", &event.Search}, {"app", &event.App},
-		{"owner", &event.Owner}, {"results_link", &event.ResultsLink},
+		{"sid", &event.SID},
+		{"search_name", &event.Search},
+		{"app", &event.App},
+		{"owner", &event.Owner},
+		{"results_link", &event.ResultsLink},
 	} {
 		if raw, ok := body[member.name]; ok && json.Unmarshal(raw, member.into) != nil {
 			return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /%s is not a string", member.name)

@@ -202,7 +202,7 @@ func (in *Intake) accept(s Source, header http.Header, body []byte, now time.Tim
 	switch {
 	case errors.As(err, &ignored):
 		return in.ignore(s, body, now, ignored.Error())
-	case errors.Is(err, funnel.AccountUnknown):
+	case errors.Is(err, funnel.ErrAccountUnknown):
 		return Result{}, &Refusal{Status: http.StatusServiceUnavailable, Title: "Not ready", Detail: err.Error() + "; send it again later", RetryAfter: 10 * time.Second}
 	case err != nil:
 		return Result{}, refuse(err)

@@ -37,8 +37,10 @@ func insertEvent(t *tx, n record.NewEvent) (id int64, inserted bool, runs []int6
 	e := n.Event
 	inserted, err = t.get(`INSERT INTO event (source, trigger_id, connection, dedup_key, delivery_key, received_at, body, data, disposition, cause_run, cause_event, depth)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id`,
-		[]any{e.Source, e.Trigger, e.Connection, e.Key, empty(e.DeliveryKey), micros(e.ReceivedAt), e.Body, e.Data,
-			string(e.Disposition), e.CauseRun, e.CauseEvent, e.Depth}, &id)
+		[]any{
+			e.Source, e.Trigger, e.Connection, e.Key, empty(e.DeliveryKey), micros(e.ReceivedAt), e.Body, e.Data,
+			string(e.Disposition), e.CauseRun, e.CauseEvent, e.Depth,
+		}, &id)
 	if err != nil {
 		return 0, false, nil, err
 	}

@@ -92,7 +92,7 @@ func TestRetryAfterIsExact(t *testing.T) {
 		if n := noted(); len(n) != 0 {
 			t.Errorf("OnFree was called at %v, before the end of the pause", n)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		enter(t, g)(nil)
 		if n := noted(); len(n) == 0 || n[0] != 7*time.Second+123456789 {
 			t.Errorf("OnFree was called at %v, want at the very end of the pause", n)
@@ -174,7 +174,7 @@ func TestQuotaEndsAtMidnightUTC(t *testing.T) {
 
 		time.Sleep(time.Until(midnight) - 1)
 		wantBlocked(t, g, midnight)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if n := noted(); len(n) != before+1 || n[before] != 4*time.Hour {
 			t.Errorf("OnFree was called at %v, want once more, at midnight", n)
 		}
@@ -358,7 +358,7 @@ func TestBreakerCadence(t *testing.T) {
 			}
 			time.Sleep(time.Until(until) - 1)
 			wantBlocked(t, g, until)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait() // for the timer of the same instant
 			if g.Free() != 1 || g.State().Breaker != "half-open" {
 				t.Errorf("at the probe's time Free is %d, breaker %s", g.Free(), g.State().Breaker)

@@ -105,8 +105,10 @@ func TestDirectoryDown(t *testing.T) {
 func TestHostileFields(t *testing.T) {
 	w := newWorld(t, jirafake.Options{Seed: *seed})
 	w.start(t, nil)
-	hostile := []string{"*)(uid=*", "*)(|(objectClass=*", `\2a)`, "[~admin]", "@here", "{html}<script>alert(1)</script>", "!http://evil.example.test/x.png!",
-		"[x|http://evil.example.test]", "http://evil.example.test/x", `{"type":"mention","attrs":{"id":"1"}}`, "a\u202eb\u0000c", strings.Repeat("x", 5000)}
+	hostile := []string{
+		"*)(uid=*", "*)(|(objectClass=*", `\2a)`, "[~admin]", "@here", "{html}<script>alert(1)</script>", "!http://evil.example.test/x.png!",
+		"[x|http://evil.example.test]", "http://evil.example.test/x", `{"type":"mention","attrs":{"id":"1"}}`, "a\u202eb\u0000c", strings.Repeat("x", 5000),
+	}
 	for n, value := range hostile {
 		w.mustPost(t, row(t, "hostile-"+hash(n), map[string]any{"user": value, "dest": value, "signature": value, "file_name": value, value: value, "file_hash": value, "_raw": value}))
 	}

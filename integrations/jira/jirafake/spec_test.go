@@ -114,12 +114,12 @@ func loadSpec(t *testing.T) spec {
 	}
 	// Jira writes times without a colon in the zone, which its own document calls date-time.
 	jiraTime := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4}$`)
-	openapi3.DefineStringFormatCallback("date-time", func(v string) error {
+	openapi3.DefineStringFormatValidator("date-time", openapi3.NewCallbackValidator(func(v string) error {
 		if !jiraTime.MatchString(v) {
 			return fmt.Errorf("%q is not a time as Jira writes it", v)
 		}
 		return nil
-	})
+	}))
 	return spec{router}
 }
 

@@ -35,7 +35,8 @@ func (f Faults) interfere(w http.ResponseWriter, r *http.Request) bool {
 		_, _ = io.WriteString(w, `{"data": {"type": "file", "attributes": {"last_analysis_stats": {"mali`)
 	case f.WrongTypes:
 		write(w, http.StatusOK, map[string]any{"data": map[string]any{"type": "file", "attributes": map[string]any{
-			"last_analysis_stats": map[string]any{"malicious": "many"}, "size": "big"}}})
+			"last_analysis_stats": map[string]any{"malicious": "many"}, "size": "big",
+		}}})
 	default:
 		return false
 	}
