@@ -71,8 +71,15 @@ func (x *exec) pass(s *record.Step, conn *Connection) (leave func(error)) {
 	return nil
 }
 
+// park waits for the connection. Of one that is down, the reason is its last
+// error: a text that counted would be another reason after every probe, to be
+// written and told again.
 func (x *exec) park(s *record.Step, conn *Connection, b *upstream.Blocked) {
-	w := wait{on: record.WaitConnection(conn.Name), at: b.Until, why: fmt.Sprintf("%s: %s", conn.Name, b.Why), step: s.Path}
+	why := b.Why
+	if state, ok := stateOf(conn); ok && state.Breaker != "closed" && state.LastError != "" {
+		why = state.LastError
+	}
+	w := wait{on: record.WaitConnection(conn.Name), at: b.Until, why: fmt.Sprintf("%s: %s", conn.Name, why), step: s.Path}
 	if s.State != record.Queued {
 		w.steps = []*record.Step{s}
 	}
@@ -147,15 +154,19 @@ func (x *exec) coded(s *record.Step, err error) *funnel.Error {
 
 // blocked returns why the connection takes nobody now, nil if it does.
 func (x *exec) blocked(conn *Connection) *upstream.Blocked {
-	g, ok := conn.Gate.(interface{ State() upstream.State })
-	if !ok {
-		return nil
-	}
-	s := g.State()
-	if s.Blocked == "" || s.Breaker == "closed" {
+	s, ok := stateOf(conn)
+	if !ok || s.Blocked == "" || s.Breaker == "closed" {
 		return nil
 	}
 	return &upstream.Blocked{Connection: conn.Name, Why: s.Blocked, Until: s.BlockedUntil}
+}
+
+func stateOf(conn *Connection) (upstream.State, bool) {
+	g, ok := conn.Gate.(interface{ State() upstream.State })
+	if !ok {
+		return upstream.State{}, false
+	}
+	return g.State(), true
 }
 
 // fail journals the step's final failure and returns it, as a replay will.
