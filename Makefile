@@ -38,10 +38,10 @@ e2e: ## Run the built program from the outside
 	go test -count=1 ./test/e2e
 
 fault: ## Kill the server in the middle of 1,000 alerts
-	go test -count=1 -timeout 20m ./test/fault -fault
+	go test -count=1 -timeout 20m -v ./test/fault -fault
 
 bench: ## Print the ratios against bare ceilings
-	go test -count=1 -timeout 20m ./test/bench -bench -v
+	go test -count=1 -timeout 20m -v ./test/bench -full
 
 race: ## Run the tests with the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race ./...
