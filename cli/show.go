@@ -88,7 +88,13 @@ func (p *program) showRun(ctx context.Context, r *remote, id string) error {
 		return err
 	}
 	for _, s := range run.Steps {
-		fmt.Fprintf(p.out, "\n%s\n  input   %s\n  outcome %s\n", clean(s.Path), clean(string(s.Input)), clean(string(s.Outcome)))
+		fmt.Fprintf(p.out, "\n%s\n", clean(s.Path))
+		if len(s.Input) > 0 {
+			fmt.Fprintf(p.out, "  input   %s\n", clean(string(s.Input)))
+		}
+		if len(s.Outcome) > 0 {
+			fmt.Fprintf(p.out, "  outcome %s\n", clean(string(s.Outcome)))
+		}
 	}
 	return nil
 }

@@ -183,11 +183,11 @@ func (x *exec) send(s *record.Step, spec *funnel.ActionSpec, conn *Connection, f
 		return x.again(s, conn, f, err)
 	case spec.Settle == funnel.SettleByEvidence:
 		f.State = record.EffectUncertain
-		return x.fail(s, f, funnel.Errorf(funnel.Uncertain, "%w; whether it was done is unknown and cannot be looked up: check by hand, then skip the step or retry it", err))
+		return x.fail(s, f, funnel.Errorf(funnel.Uncertain, "%s; whether it was done is unknown and cannot be looked up: check by hand, then skip the step or retry it", words(err)))
 	}
 	x.e.o.Metrics.Unsure()
 	f.State = record.EffectUncertain
-	s.State, s.Code, s.Error = record.Uncertain, string(funnel.Uncertain), err.Error()
+	s.State, s.Code, s.Error = record.Uncertain, string(funnel.Uncertain), words(err)
 	x.lookAgain(s, conn, f, f.SentAt.Add(x.distance(0)))
 	return nil
 }

@@ -20,6 +20,16 @@ func Backoff(n int) time.Duration {
 	return time.Duration(rand.Int64N(int64(ceiling))) + time.Millisecond
 }
 
+// words returns what an action says about its failure. The errors of net/http
+// around it hold whole addresses, which may be secrets.
+func words(err error) string {
+	var e *funnel.Error
+	if errors.As(err, &e) {
+		return e.Error()
+	}
+	return "it failed in an unexpected way"
+}
+
 // stepError is the final failure of a step.
 type stepError struct {
 	path string

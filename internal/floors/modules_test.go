@@ -43,7 +43,7 @@ func reasons() map[string]string {
 		"github.com/inconshreveable/mousetrap":     "with cobra: on Windows only, not linked",
 		"github.com/dustin/go-humanize":            "with sqlite's libc",
 		"github.com/mattn/go-isatty":               "with sqlite's libc, not linked",
-		"github.com/ncruces/go-strftime":           "with sqlite's libc",
+		"github.com/ncruces/go-strftime":           "with sqlite's libc, not linked",
 		"github.com/remyoudompheng/bigfft":         "with sqlite's mathutil",
 		"modernc.org/libc":                         "with sqlite: keep it at the version that sqlite's go.mod names",
 		"modernc.org/mathutil":                     "with sqlite",
@@ -54,7 +54,6 @@ func reasons() map[string]string {
 		"github.com/santhosh-tekuri/jsonschema/v6": "tests only, with kin-openapi",
 		"go.yaml.in/yaml/v4":                       "tests only, with kin-openapi",
 		"golang.org/x/text":                        "tests only, with kin-openapi",
-		"github.com/kylelemons/godebug":            "tests only, with client_golang",
 		"golang.org/x/net":                         "with go-ldap's own tests, not linked",
 	}
 }

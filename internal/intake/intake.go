@@ -120,6 +120,9 @@ func (in *Intake) Receive(ctx context.Context, r Request) (Result, error) {
 	}
 	body, free, err := in.body(ctx, source, r)
 	if err != nil {
+		if source.Auth.signature.IsZero() { // what is unread cannot be signed
+			err = in.refused(source, now, max(int(r.ContentLength), 0), err)
+		}
 		return Result{}, err
 	}
 	defer free()
@@ -127,20 +130,28 @@ func (in *Intake) Receive(ctx context.Context, r Request) (Result, error) {
 		return Result{}, in.deny(r.Remote, now)
 	}
 	result, err := in.accept(source, r.Header, body, now)
+	if err != nil {
+		return Result{}, in.refused(source, now, len(body), err)
+	}
+	in.o.Metrics.Delivery(source.Name, string(result.Verdict))
+	in.o.Metrics.Accepted(in.o.Clock().Sub(now))
+	return result, nil
+}
+
+// refused records a delivery that its sender got wrong, without any of its
+// content, and returns the error. What is our fault is not recorded: it comes
+// again.
+func (in *Intake) refused(s Source, now time.Time, bytes int, err error) error {
 	var refusal *Refusal
-	if errors.As(err, &refusal) && refusal.Status < 500 {
-		d := record.Delivery{Source: source.Name, ReceivedAt: now, Verdict: record.Refused, Reason: refusal.Detail, Bytes: len(body)}
-		if err := in.o.Inbox.Deliver(d); err != nil {
-			return Result{}, in.full(err)
-		}
-		in.o.Metrics.Delivery(source.Name, string(record.Refused))
-		return Result{}, refusal
+	if !errors.As(err, &refusal) || refusal.Status >= 500 {
+		return err
 	}
-	if err == nil {
-		in.o.Metrics.Delivery(source.Name, string(result.Verdict))
-		in.o.Metrics.Accepted(in.o.Clock().Sub(now))
+	d := record.Delivery{Source: s.Name, ReceivedAt: now, Verdict: record.Refused, Reason: refusal.Detail, Bytes: bytes}
+	if err := in.o.Inbox.Deliver(d); err != nil {
+		return in.full(err)
 	}
-	return result, err
+	in.o.Metrics.Delivery(s.Name, string(record.Refused))
+	return refusal
 }
 
 // deny refuses without saying whether the source or the credential is wrong. It

@@ -10,8 +10,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 
@@ -73,8 +74,8 @@ func TestDirectoryOfOthersIsRefused(t *testing.T) {
 func TestFilesAreForTheOwnerOnly(t *testing.T) {
 	t.Parallel()
 	s := opened(t)
-	if err := s.PutSetting("x", nil); err == nil {
-		t.Error("a setting without a value was stored")
+	if err := s.PutSetting("x", []byte("v")); err != nil {
+		t.Fatal(err)
 	}
 	files, err := os.ReadDir(s.dir)
 	if err != nil || len(files) < 3 {
@@ -145,7 +146,7 @@ func TestWriterIsDurable(t *testing.T) {
 	}
 	check()
 	if err := s.writer.do(func(x *tx) error { return x.w.reopen() }); err == nil {
-		t.Log("a transaction survived the reopening of its connection")
+		t.Error("a transaction survived the reopening of its connection")
 	}
 	check()
 }
@@ -175,82 +176,85 @@ func hold(s *Store) (release func()) {
 	return func() { close(gate); <-done }
 }
 
-func waitingItems(s *Store, n int) {
-	for len(s.writer.items) < n {
-		time.Sleep(time.Millisecond) // only until they have come
-	}
+// bubble runs the test where synctest.Wait returns when all writers wait.
+func bubble(t *testing.T, fn func(t *testing.T)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, fn)
 }
 
 func TestWritersAreGrouped(t *testing.T) {
-	t.Parallel()
-	s := opened(t)
-	release := hold(s)
-	const writers = 64
-	ids := make([]int64, writers)
-	var wg sync.WaitGroup
-	for i := range writers {
-		wg.Go(func() {
-			var err error
-			if ids[i], _, _, err = s.Accept(record.Delivery{}, event(i)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	waitingItems(s, writers)
-	commits, rows := s.writer.commits.Load(), s.writer.rows.Load()
-	release()
-	wg.Wait()
-	commits, rows = s.writer.commits.Load()-commits, s.writer.rows.Load()-rows
-	if rows != writers+1 || commits > 3 {
-		t.Errorf("%d rows were written in %d transactions", rows, commits)
-	}
-	slices.Sort(ids)
-	if len(slices.Compact(ids)) != writers || ids[0] == 0 {
-		t.Errorf("the ids are %v", ids)
-	}
+	bubble(t, func(t *testing.T) {
+		s := opened(t)
+		release := hold(s)
+		const writers = 64
+		ids := make([]int64, writers)
+		var wg sync.WaitGroup
+		for i := range writers {
+			wg.Go(func() {
+				var err error
+				if ids[i], _, _, err = s.Accept(record.Delivery{}, event(i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		commits, rows := s.writer.commits.Load(), s.writer.rows.Load()
+		release()
+		wg.Wait()
+		commits, rows = s.writer.commits.Load()-commits, s.writer.rows.Load()-rows
+		if rows != writers+1 || commits > 3 {
+			t.Errorf("%d rows were written in %d transactions", rows, commits)
+		}
+		slices.Sort(ids)
+		if len(slices.Compact(ids)) != writers || ids[0] == 0 {
+			t.Errorf("the ids are %v", ids)
+		}
+	})
 }
 
 // An item that fails, or panics, is answered with its error; its neighbours in
 // the group are committed once.
 func TestFailingItemSpoilsNobody(t *testing.T) {
-	t.Parallel()
-	s := opened(t)
-	release := hold(s)
-	wrong := errors.New("a wrong item")
-	var wg sync.WaitGroup
-	for i := range 10 {
+	bubble(t, func(t *testing.T) {
+		s := opened(t)
+		release := hold(s)
+		wrong := errors.New("a wrong item")
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				if _, _, _, err := s.Accept(record.Delivery{}, event(i)); err != nil {
+					t.Errorf("a neighbour: %v", err)
+				}
+			})
+		}
 		wg.Go(func() {
-			if _, _, _, err := s.Accept(record.Delivery{}, event(i)); err != nil {
-				t.Errorf("a neighbour: %v", err)
+			err := s.writer.do(func(x *tx) error {
+				if err := x.exec("INSERT INTO setting (name, value) VALUES ('spoiled', '')"); err != nil {
+					return err
+				}
+				return wrong
+			})
+			if !errors.Is(err, wrong) {
+				t.Errorf("the wrong item: %v", err)
 			}
 		})
-	}
-	wg.Go(func() {
-		err := s.writer.do(func(x *tx) error {
-			if err := x.exec("INSERT INTO setting (name, value) VALUES ('spoiled', '')"); err != nil {
-				return err
+		wg.Go(func() {
+			if err := s.writer.do(func(*tx) error { panic("oh") }); err == nil || !strings.Contains(err.Error(), "panic") {
+				t.Errorf("the item that panics: %v", err)
 			}
-			return wrong
 		})
-		if !errors.Is(err, wrong) {
-			t.Errorf("the wrong item: %v", err)
+		synctest.Wait()
+		release()
+		wg.Wait()
+		ready, err := s.Ready(context.Background(), 0, 100)
+		if err != nil || len(ready) != 10 {
+			t.Errorf("ready runs: %v (%v)", ready, err)
+		}
+		if v, err := s.Setting("spoiled"); v != nil || err != nil {
+			t.Errorf("the wrong item left %q (%v)", v, err)
 		}
 	})
-	wg.Go(func() {
-		if err := s.writer.do(func(*tx) error { panic("oh") }); err == nil || !strings.Contains(err.Error(), "panic") {
-			t.Errorf("the item that panics: %v", err)
-		}
-	})
-	waitingItems(s, 12)
-	release()
-	wg.Wait()
-	ready, err := s.Ready(context.Background(), 0, 100)
-	if err != nil || len(ready) != 10 {
-		t.Errorf("ready runs: %v (%v)", ready, err)
-	}
-	if v, err := s.Setting("spoiled"); v != nil || err != nil {
-		t.Errorf("the wrong item left %q (%v)", v, err)
-	}
 }
 
 // A change is written whole or not at all.
@@ -281,33 +285,34 @@ func TestChangeIsAtomic(t *testing.T) {
 
 // Callers that give up take nobody's transaction with them.
 func TestCancelledCallersRollNothingBack(t *testing.T) {
-	t.Parallel()
-	s := opened(t)
-	release := hold(s)
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
-	var wg sync.WaitGroup
-	for i := range 20 {
-		wg.Go(func() {
-			if _, _, _, err := s.Accept(record.Delivery{}, event(i)); err != nil {
-				t.Error(err)
-			}
-		})
-		wg.Go(func() {
-			if err := s.Ping(gone); !errors.Is(err, context.Canceled) {
-				t.Errorf("a ping that gave up: %v", err)
-			}
-			if _, err := s.Ready(gone, 0, 1); !errors.Is(err, context.Canceled) {
-				t.Errorf("a reader that gave up: %v", err)
-			}
-		})
-	}
-	waitingItems(s, 40)
-	release()
-	wg.Wait()
-	if ready, err := s.Ready(context.Background(), 0, 100); err != nil || len(ready) != 20 {
-		t.Errorf("ready runs: %v (%v)", ready, err)
-	}
+	bubble(t, func(t *testing.T) {
+		s := opened(t)
+		release := hold(s)
+		gone, cancel := context.WithCancel(context.Background())
+		cancel()
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				if _, _, _, err := s.Accept(record.Delivery{}, event(i)); err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Go(func() {
+				if err := s.Ping(gone); !errors.Is(err, context.Canceled) {
+					t.Errorf("a ping that gave up: %v", err)
+				}
+				if _, err := s.Ready(gone, 0, 1); !errors.Is(err, context.Canceled) {
+					t.Errorf("a reader that gave up: %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		release()
+		wg.Wait()
+		if ready, err := s.Ready(context.Background(), 0, 100); err != nil || len(ready) != 20 {
+			t.Errorf("ready runs: %v (%v)", ready, err)
+		}
+	})
 }
 
 // What was answered before Close is there afterwards, what comes later is
@@ -315,8 +320,8 @@ func TestCancelledCallersRollNothingBack(t *testing.T) {
 func TestClose(t *testing.T) {
 	t.Parallel()
 	s := opened(t)
-	var mu sync.Mutex
-	answered := 0
+	var answered atomic.Int64
+	enough := make(chan struct{})
 	var wg sync.WaitGroup
 	for w := range 16 {
 		wg.Go(func() {
@@ -328,15 +333,13 @@ func TestClose(t *testing.T) {
 					}
 					return
 				}
-				mu.Lock()
-				answered++
-				mu.Unlock()
+				if answered.Add(1) == 200 {
+					close(enough)
+				}
 			}
 		})
 	}
-	for s.writer.rows.Load() < 200 {
-		time.Sleep(time.Millisecond)
-	}
+	<-enough
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -347,8 +350,8 @@ func TestClose(t *testing.T) {
 	}
 	defer func() { _ = again.Close() }()
 	ready, err := again.Ready(context.Background(), 0, 100_000)
-	if err != nil || len(ready) < answered {
-		t.Errorf("%d were answered, %d are there (%v)", answered, len(ready), err)
+	if err != nil || int64(len(ready)) < answered.Load() {
+		t.Errorf("%d were answered, %d are there (%v)", answered.Load(), len(ready), err)
 	}
 }
 
