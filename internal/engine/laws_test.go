@@ -258,7 +258,8 @@ func TestConnectionIsChosen(t *testing.T) {
 				})
 				w.start()
 				_, _, runs, err := w.store.Accept(record.Delivery{}, record.NewEvent{
-					Event: record.Event{Key: "k", Trigger: "desk.alert", Connection: c.event, Data: []byte(`{}`)}, Playbooks: []string{"p"}})
+					Event: record.Event{Key: "k", Trigger: "desk.alert", Connection: c.event, Data: []byte(`{}`)}, Playbooks: []string{"p"},
+				})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -66,10 +66,14 @@ func (s *server) addHealth() {
 		})
 	ready := s.answers("200", "Yes", reflect.TypeFor[Alive]())
 	s.plain(huma.Operation{OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"}, Summary: "Can the server accept events?", Description: "If not, the problem names what is wrong.", Responses: ready, Errors: []int{http.StatusServiceUnavailable}}, open, s.readyz)
-	s.plain(huma.Operation{OperationID: "status", Method: http.MethodGet, Path: "/status", Tags: []string{"health"}, Summary: "How does the server do?", Description: "Open to callers on the same machine.",
-		Responses: s.answers("200", "So", reflect.TypeFor[StatusView]())}, local, s.status)
-	s.plain(huma.Operation{OperationID: "metrics", Method: http.MethodGet, Path: "/metrics", Tags: []string{"health"}, Summary: "Figures for Prometheus", Description: "Open to callers on the same machine.",
-		Responses: map[string]*huma.Response{"200": {Description: "The figures", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}}}, local, s.Metrics.Handler().ServeHTTP)
+	s.plain(huma.Operation{
+		OperationID: "status", Method: http.MethodGet, Path: "/status", Tags: []string{"health"}, Summary: "How does the server do?", Description: "Open to callers on the same machine.",
+		Responses: s.answers("200", "So", reflect.TypeFor[StatusView]()),
+	}, local, s.status)
+	s.plain(huma.Operation{
+		OperationID: "metrics", Method: http.MethodGet, Path: "/metrics", Tags: []string{"health"}, Summary: "Figures for Prometheus", Description: "Open to callers on the same machine.",
+		Responses: map[string]*huma.Response{"200": {Description: "The figures", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}},
+	}, local, s.Metrics.Handler().ServeHTTP)
 }
 
 // answers describes a JSON answer of a plain route.

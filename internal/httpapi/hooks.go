@@ -50,8 +50,10 @@ func hookOperation(api huma.API, id, path string, more ...*huma.Param) huma.Oper
 			"202": {Description: "Stored", Content: receipt, Headers: map[string]*huma.Param{"Location": {Description: "The event's address", Schema: &huma.Schema{Type: huma.TypeString}}}},
 			"200": {Description: "Nothing new: a duplicate, evidence of an own effect, or not for the trigger", Content: receipt},
 		},
-		Errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
-			http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable},
+		Errors: []int{
+			http.StatusBadRequest, http.StatusNotFound, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+			http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable,
+		},
 	}
 }
 

@@ -32,8 +32,10 @@ const indexPage = `<!doctype html>
 func (s *server) addIndex() {
 	sum := sha256.Sum256([]byte(indexStyle))
 	policy := fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", base64.StdEncoding.EncodeToString(sum[:]))
-	s.plain(huma.Operation{OperationID: "index", Method: http.MethodGet, Path: "/", Tags: []string{"health"}, Summary: "What this is and where its addresses are",
-		Responses: map[string]*huma.Response{"200": {Description: "A page", Content: map[string]*huma.MediaType{"text/html": {Schema: &huma.Schema{Type: huma.TypeString}}}}}}, open,
+	s.plain(huma.Operation{
+		OperationID: "index", Method: http.MethodGet, Path: "/", Tags: []string{"health"}, Summary: "What this is and where its addresses are",
+		Responses: map[string]*huma.Response{"200": {Description: "A page", Content: map[string]*huma.MediaType{"text/html": {Schema: &huma.Schema{Type: huma.TypeString}}}}},
+	}, open,
 		func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Security-Policy", policy)
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -44,8 +46,10 @@ func (s *server) addIndex() {
 // addSpec adds the description of all routes, itself included.
 func (s *server) addSpec() {
 	const mediaType = "application/openapi+json"
-	s.plain(huma.Operation{OperationID: "openapi", Method: http.MethodGet, Path: "/openapi.json", Tags: []string{"health"}, Summary: "This description",
-		Responses: map[string]*huma.Response{"200": {Description: "OpenAPI 3.1", Content: map[string]*huma.MediaType{mediaType: {Schema: &huma.Schema{Type: huma.TypeObject}}}}}}, open,
+	s.plain(huma.Operation{
+		OperationID: "openapi", Method: http.MethodGet, Path: "/openapi.json", Tags: []string{"health"}, Summary: "This description",
+		Responses: map[string]*huma.Response{"200": {Description: "OpenAPI 3.1", Content: map[string]*huma.MediaType{mediaType: {Schema: &huma.Schema{Type: huma.TypeObject}}}}},
+	}, open,
 		func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", mediaType)
 			_, _ = w.Write(s.spec)

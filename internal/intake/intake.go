@@ -92,18 +92,21 @@ type Intake struct {
 	o       Options
 	sources map[string]Source
 	budget  *budget
+	signed  *budget
 	callers *callers
 }
 
-// bodyBudget is how many bytes of bodies may be in memory at the same time.
-const bodyBudget = 32 << 20
+// bodyBudget is how many bytes of bodies may be in memory at the same time. Of a
+// signed body nobody knows yet who sent it: those have a budget of their own of
+// the same size, so that a stranger cannot use up the others'.
+const bodyBudget = 16 << 20
 
 // New returns an intake.
 func New(o Options) *Intake {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	in := &Intake{o: o, sources: map[string]Source{}, budget: newBudget(bodyBudget), callers: newCallers()}
+	in := &Intake{o: o, sources: map[string]Source{}, budget: newBudget(bodyBudget), signed: newBudget(bodyBudget), callers: newCallers()}
 	for _, s := range o.Sources {
 		in.sources[s.Name] = s
 	}
@@ -181,10 +184,14 @@ func (in *Intake) body(ctx context.Context, s Source, r Request) ([]byte, func()
 		}
 		want = int(r.ContentLength)
 	}
-	if !in.budget.take(ctx, want, 2*time.Second) {
+	budget := in.budget
+	if !s.Auth.signature.IsZero() {
+		budget = in.signed
+	}
+	if !budget.take(ctx, want, 2*time.Second) {
 		return nil, nil, &Refusal{Status: http.StatusServiceUnavailable, Title: "Busy", Detail: "too many deliveries are being read; send it again", RetryAfter: time.Second}
 	}
-	free := func() { in.budget.give(want) }
+	free := func() { budget.give(want) }
 	body, err := io.ReadAll(io.LimitReader(r.Body, int64(s.MaxBody)+1))
 	switch {
 	case err != nil:
@@ -257,7 +264,7 @@ func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time
 		if err != nil {
 			return Result{}, refuse(funnel.Errorf(funnel.Invalid, "reading evidence: %w", err))
 		}
-		proven, err := in.o.Inbox.Prove(d, record.Proof{EffectKey: string(e.Key), Connection: s.Connection, Scope: e.Scope, EventKey: key(s, a, body, now), Outcome: outcome})
+		proven, err := in.o.Inbox.Prove(d, record.Proof{EffectKey: string(e.Key), Connection: s.Connection, Scope: e.Scope, EventKey: key(s, a, body, now, n), Outcome: outcome})
 		if err != nil {
 			return Result{}, in.full(err)
 		}
@@ -267,7 +274,7 @@ func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time
 		}
 	}
 	event := record.NewEvent{Event: record.Event{
-		Source: s.Name, Trigger: s.Trigger.ID, Connection: s.Connection, Key: key(s, a, body, now), ReceivedAt: now, Body: body, Data: a.Event,
+		Source: s.Name, Trigger: s.Trigger.ID, Connection: s.Connection, Key: key(s, a, body, now, n), ReceivedAt: now, Body: body, Data: a.Event,
 		Disposition: record.Unmatched,
 	}}
 	if id := header.Get("X-Atlassian-Webhook-Identifier"); id != "" && n == 0 {
@@ -293,8 +300,8 @@ func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time
 }
 
 // key returns the event's de-duplication key with its scope. What has none of
-// its own is known by its body for the day.
-func key(s Source, a funnel.AnyArrival, body []byte, now time.Time) string {
+// its own is known by its body for the day, and by its place n in it.
+func key(s Source, a funnel.AnyArrival, body []byte, now time.Time, n int) string {
 	scope := a.Scope
 	if scope == "" {
 		scope = s.Name
@@ -303,7 +310,11 @@ func key(s Source, a funnel.AnyArrival, body []byte, now time.Time) string {
 		return clip(scope + ":" + a.Key)
 	}
 	sum := sha256.Sum256(body)
-	return fmt.Sprintf("%s:body:%s:%s", scope, hex.EncodeToString(sum[:]), now.UTC().Format(time.DateOnly))
+	k := fmt.Sprintf("%s:body:%s:%s", scope, hex.EncodeToString(sum[:]), now.UTC().Format(time.DateOnly))
+	if n > 0 {
+		k = fmt.Sprintf("%s:%d", k, n)
+	}
+	return k
 }
 
 // clip keeps keys short; a long one is known by its hash.

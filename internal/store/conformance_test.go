@@ -234,8 +234,10 @@ func checkSettings(f *fixture) {
 func checkReopen(f *fixture) {
 	r := f.run("k")
 	r.State, r.WakeAt, r.WaitSince, r.Why, r.Step, r.Code, r.Told, r.ToldWhy = record.Waiting, at(5), at(1), "why", "step", "code", 3, "told"
-	step := record.Step{RunID: r.ID, Path: "a", Seq: 1, Action: "x.y", Connection: "c", InputHash: "h", Input: []byte("in"), State: record.Waiting,
-		Outcome: []byte("out"), Code: "code", Error: "error", Attempts: 2, EffectKey: "key", StartedAt: at(1), FinishedAt: at(2), NextAt: at(3)}
+	step := record.Step{
+		RunID: r.ID, Path: "a", Seq: 1, Action: "x.y", Connection: "c", InputHash: "h", Input: []byte("in"), State: record.Waiting,
+		Outcome: []byte("out"), Code: "code", Error: "error", Attempts: 2, EffectKey: "key", StartedAt: at(1), FinishedAt: at(2), NextAt: at(3),
+	}
 	effect := record.Effect{Key: "key", RunID: r.ID, Path: "a", Action: "x.y", Connection: "c", Scope: "P", Serial: "serial:c/x", State: record.Sent, Attempt: 2, Looks: 1, Unproven: true, SentAt: at(2), Outcome: []byte("o")}
 	f.commit(record.Change{Run: &r, Steps: []*record.Step{&step}, Effect: &effect})
 	f.must(f.db.PutSetting("x", []byte("v")))

@@ -63,8 +63,10 @@ func checkEffects(f *fixture) {
 	sent.State, sent.Attempt, sent.SentAt = record.Sent, 1, at(1)
 	running := r
 	running.State = record.Running
-	all := record.Change{Effect: &sent, From: record.Planned, Run: &running, Steps: []*record.Step{step(r.ID, "a", 1)},
-		Emit: &record.NewEvent{Event: newEvent("own").Event}, Companions: []*record.Run{{EventID: r.EventID, Kind: record.Tell, Playbook: "p", State: record.Queued}}}
+	all := record.Change{
+		Effect: &sent, From: record.Planned, Run: &running, Steps: []*record.Step{step(r.ID, "a", 1)},
+		Emit: &record.NewEvent{Event: newEvent("own").Event}, Companions: []*record.Run{{EventID: r.EventID, Kind: record.Tell, Playbook: "p", State: record.Queued}},
+	}
 	f.want("from the right state", f.commit(all).Conflict, false)
 	again := all
 	again.Steps = []*record.Step{step(r.ID, "b", 2)}
@@ -143,7 +145,8 @@ func checkCompanions(f *fixture) {
 	r.State, r.Why, r.Told = record.Failed, "why", 1
 	done := f.commit(record.Change{Run: &r, Companions: []*record.Run{
 		{EventID: r.EventID, Kind: record.Tell, Parent: r.ID, Playbook: "p", State: record.Queued, Told: 1, CreatedAt: at(1), Input: []byte("in")},
-		{EventID: r.EventID, Kind: record.Notify, Parent: r.ID, Playbook: "p", State: record.Queued, CreatedAt: at(1)}}})
+		{EventID: r.EventID, Kind: record.Notify, Parent: r.ID, Playbook: "p", State: record.Queued, CreatedAt: at(1)},
+	}})
 	f.want("companions", len(done.Runnable), 2)
 	tell := f.get(done.Runnable[0])
 	f.want("the companion", words(tell.Kind, tell.Parent == r.ID, tell.Told, string(tell.Input), tell.CreatedAt), words(record.Tell, true, 1, "in", at(1)))
