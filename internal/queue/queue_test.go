@@ -123,10 +123,10 @@ type bench struct {
 	mu     sync.Mutex
 	worked []int64
 	depth  int // the most that were ready at once
-	work   func(id int64) (parkedOn string)
+	work   func(n *bench, id int64) (parkedOn string)
 }
 
-func start(t *testing.T, b *table, workers int, work func(int64) string) *bench {
+func start(t *testing.T, b *table, workers int, work func(*bench, int64) string) *bench {
 	n := &bench{table: b, gate: &gate{}, work: work}
 	n.Queue = queue.New(queue.Options{
 		Backlog: b, Gates: n.gate, Workers: workers, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -137,7 +137,7 @@ func start(t *testing.T, b *table, workers int, work func(int64) string) *bench 
 			n.depth = max(n.depth, ready)
 			n.mu.Unlock()
 			if n.work != nil {
-				return n.work(id)
+				return n.work(n, id)
 			}
 			b.set(id, row{ended: true})
 			return ""
@@ -224,13 +224,12 @@ func TestDueRuns(t *testing.T) {
 		for id := int64(1); id <= 500; id++ { // the later ones are due earlier
 			b.rows[id] = &row{wakeAt: began.Add(time.Duration(501-id) * time.Minute)}
 		}
-		n := start(t, b, 1, nil)
 		var at []time.Duration
-		n.work = func(id int64) string {
+		n := start(t, b, 1, func(_ *bench, id int64) string {
 			at = append(at, time.Since(began))
 			b.set(id, row{ended: true})
 			return ""
-		}
+		})
 		after(501 * time.Minute)
 		got := n.done()
 		slices.Reverse(got)
@@ -257,7 +256,7 @@ func TestManyDueAtOnce(t *testing.T) {
 		for id := int64(1); id <= 300; id++ {
 			b.rows[id] = &row{wakeAt: soon}
 		}
-		n := start(t, b, 2, func(id int64) string {
+		n := start(t, b, 2, func(n *bench, id int64) string {
 			time.Sleep(30 * time.Millisecond)
 			b.set(id, row{ended: true})
 			return ""
@@ -275,9 +274,8 @@ func TestManyDueAtOnce(t *testing.T) {
 func TestDueWhileHeld(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newTable(1)
-		var n *bench
 		first := true
-		n = start(t, b, 1, func(id int64) string {
+		n := start(t, b, 1, func(n *bench, id int64) string {
 			if first {
 				first = false
 				b.set(id, row{wakeAt: time.Now().Add(time.Second)}) // its wait is in the table …
@@ -300,7 +298,7 @@ func TestWokenWhileWorked(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newTable(1)
 		gate := make(chan struct{})
-		n := start(t, b, 2, func(int64) string { <-gate; return "" })
+		n := start(t, b, 2, func(*bench, int64) string { <-gate; return "" })
 		synctest.Wait()
 		n.Add(1)
 		n.Add(1, 1)
@@ -320,9 +318,8 @@ func TestWokenWhileWorkedAheadOfTheBacklog(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newTable(2000)
 		b.rows[900] = &row{wakeAt: time.Now().Add(-time.Hour)}
-		var n *bench
 		times, before := 0, 0
-		n = start(t, b, 1, func(id int64) string {
+		start(t, b, 1, func(n *bench, id int64) string {
 			b.set(id, row{ended: true})
 			if id == 900 {
 				if times++; times == 1 {
@@ -348,7 +345,7 @@ func TestParkedRuns(t *testing.T) {
 			b.rows[id] = &row{waitOn: record.WaitConnection("c")}
 		}
 		gate := make(chan struct{})
-		n := start(t, b, 10, func(id int64) string {
+		n := start(t, b, 10, func(n *bench, id int64) string {
 			<-gate
 			b.set(id, row{ended: true})
 			return ""
@@ -388,7 +385,7 @@ func TestNeverMoreThanPlaces(t *testing.T) {
 			b.rows[id] = &row{waitOn: record.WaitConnection("c")}
 		}
 		gate := make(chan struct{})
-		n := start(t, b, 2, func(id int64) string { <-gate; b.set(id, row{ended: true}); return "" })
+		n := start(t, b, 2, func(n *bench, id int64) string { <-gate; b.set(id, row{ended: true}); return "" })
 		synctest.Wait()
 		n.gate.set(3)
 		var wg sync.WaitGroup
@@ -409,9 +406,8 @@ func TestNeverMoreThanPlaces(t *testing.T) {
 func TestFreedBeforeParked(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newTable(1)
-		var n *bench
 		first := true
-		n = start(t, b, 1, func(id int64) string {
+		n := start(t, b, 1, func(n *bench, id int64) string {
 			if first {
 				first = false
 				n.gate.set(1)
@@ -451,7 +447,7 @@ func TestStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newTable(10)
 		gate := make(chan struct{})
-		n := start(t, b, 2, func(id int64) string { <-gate; b.set(id, row{ended: true}); return "" })
+		n := start(t, b, 2, func(n *bench, id int64) string { <-gate; b.set(id, row{ended: true}); return "" })
 		synctest.Wait()
 		stopped := make(chan struct{})
 		go func() { n.Stop(); close(stopped) }()
