@@ -41,7 +41,7 @@ type Options struct {
 }
 
 // Bounds on open connections, in all and for each caller that is not this
-// machine. Behind a proxy all callers are one.
+// machine.
 const maxConnections, maxPerCaller = 4096, 256
 
 // App is a server.
@@ -233,7 +233,7 @@ func (a *App) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listening on %s: %w", a.o.Config.Server.Listen, err)
 	}
-	a.listen = httpapi.LimitListener(listen, maxConnections, maxPerCaller)
+	a.listen = httpapi.LimitListener(listen, maxConnections, a.perCaller())
 	a.server = httpapi.Server(a.handler, a.o.Config.Server.Listen)
 	a.background(func() {
 		if err := a.server.Serve(a.listen); err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -242,6 +242,14 @@ func (a *App) Start(ctx context.Context) error {
 	})
 	a.log.Info("listening", "address", a.Addr(), "version", a.o.Version)
 	return nil
+}
+
+// perCaller bounds a caller's connections, unless a proxy stands for all of them.
+func (a *App) perCaller() int {
+	if a.o.Config.Server.BehindProxy {
+		return 0
+	}
+	return maxPerCaller
 }
 
 // Addr returns the address that the server listens on.

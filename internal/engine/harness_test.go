@@ -46,6 +46,7 @@ type world struct {
 	workers   int
 	dir       string
 
+	gates  gates
 	store  *store.Store
 	queue  *queue.Queue
 	engine *engine.Engine
@@ -94,6 +95,7 @@ func (w *world) start() *world {
 		return names
 	}
 	g := gates{}
+	w.gates = g
 	connections := map[string]*engine.Connection{}
 	for name, d := range w.desks {
 		g[name] = upstream.NewGovernor(name, w.limits, nil)
@@ -141,6 +143,9 @@ func (w *world) crash() {
 	w.cancel()
 	w.engine.Drain() // a dead process begins nothing either
 	w.queue.Stop()
+	for _, g := range w.gates {
+		g.Close()
+	}
 	if err := w.store.Close(); err != nil {
 		w.t.Error(err)
 	}

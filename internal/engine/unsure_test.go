@@ -120,7 +120,8 @@ func TestNoEvidenceIsNeverRepeatedByItself(t *testing.T) {
 		w.desk.next("ring", fault{lost: true})
 		w.on("p", func(r *funnel.Run, _ alert) error { return ringStep(w, r) })
 		run := w.start().one("a")
-		after(time.Hour)
+		after(time.Second)
+		w.is(run, record.Failed) // a person hears of it at once
 		w.crash()
 		w.start()
 		after(24 * time.Hour)
@@ -141,7 +142,7 @@ func TestUpsertIsRepeated(t *testing.T) {
 		w.desk.next("put", fault{lost: true})
 		w.on("p", func(r *funnel.Run, _ alert) error { return putStep(w, r) })
 		run := w.start().one("a")
-		after(time.Minute)
+		after(2 * time.Second) // the backoff, and nothing is looked up
 		w.is(run, record.Succeeded)
 		w.did("put", 2)
 	})
