@@ -10,7 +10,7 @@ help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
 
 build: ## Build bin/funnel
-	go build -trimpath -o bin/funnel ./cmd/funnel
+	go build -o bin/funnel ./cmd/funnel
 
 check: lint verify build e2e fault ## Everything that CI checks beside the tests
 

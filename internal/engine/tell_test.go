@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,12 +65,13 @@ func TestTellsKnownLongWaits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.desk.next("ring", fault{err: &funnel.Error{Code: funnel.Throttled, Message: "one reason", RetryAt: time.Now().Add(time.Hour), Narrow: true}},
-			fault{err: &funnel.Error{Code: funnel.Throttled, Message: "another", RetryAt: time.Now().Add(2 * time.Hour), Narrow: true}})
+			fault{err: &funnel.Error{Code: funnel.Throttled, Message: "another", RetryAt: time.Now().Add(2 * time.Hour), Narrow: true}},
+			fault{err: &funnel.Error{Code: funnel.Throttled, Message: "another", RetryAt: time.Now().Add(3 * time.Hour), Narrow: true}})
 		w.on("p", func(r *funnel.Run, _ alert) error { return ringStep(w, r) }, telling(w))
 		run := w.start().one("a")
 		after(time.Second)
 		w.did("add_note", 1)
-		after(3 * time.Hour)
+		after(4 * time.Hour)
 		w.is(run, record.Succeeded)
 		w.did("add_note", 2)
 	})
@@ -84,27 +86,22 @@ func TestTellsOfParkedRuns(t *testing.T) {
 				w := newWorld(t)
 				w.workers = 4
 				w.desk.ever("ring", fault{err: unavailable()})
-				silent := true
-				w.on("silent", func(r *funnel.Run, e alert) error {
-					if !silent {
+				ring := func(r *funnel.Run, e alert, mine bool) error {
+					if !mine {
 						return nil
 					}
 					_, err := funnel.Step(r, "ring", w.kit.ring, named{e.Name})
 					return err
-				})
-				w.on("telling", func(r *funnel.Run, e alert) error {
-					if silent {
-						return nil
-					}
-					_, err := funnel.Step(r, "ring", w.kit.ring, named{e.Name})
-					return err
-				}, funnel.Tells(w.kit.put, func(e alert, s funnel.Status) (named, bool) { return named{e.Name}, true }))
+				}
+				silent := func(e alert) bool { return strings.HasPrefix(e.Name, "silent") }
+				w.on("silent", func(r *funnel.Run, e alert) error { return ring(r, e, silent(e)) })
+				w.on("telling", func(r *funnel.Run, e alert) error { return ring(r, e, !silent(e)) },
+					funnel.Tells(w.kit.put, func(e alert, s funnel.Status) (named, bool) { return named{e.Name}, true }))
 				w.start()
 				for i := range 250 {
 					w.one(fmt.Sprint("silent", i))
 				}
 				after(time.Minute)
-				silent = false
 				for _, name := range []string{"x", "y"} {
 					w.one(name)
 					after(time.Minute)

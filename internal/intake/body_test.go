@@ -67,7 +67,11 @@ func TestBadBodies(t *testing.T) {
 					t.Errorf("the answer has %d bytes", len(refusal.Detail))
 				}
 				told := refusal.Error()
-				if c.status != 413 { // that is known before there is a delivery
+				if c.status == 413 && source == "signed" { // an unread body may be anybody's
+					if got := d.rows(); got != "0/0/0" {
+						t.Errorf("stored %s", got)
+					}
+				} else {
 					last := d.lastDelivery()
 					if last.Verdict != record.Refused || last.Reason == "" || last.Bytes != len(c.body) {
 						t.Errorf("the delivery is %+v", last)
@@ -123,10 +127,13 @@ func TestSizes(t *testing.T) {
 	unknown := func(r *intake.Request) { r.ContentLength = -1 }
 	d.takes(request("path", exact))
 	d.takes(request("path", strings.Replace(exact, "x", "y", 1), unknown))
-	d.refuses(request("path", exact+" ", unknown), http.StatusRequestEntityTooLarge)
-	refusal := d.refuses(request("path", "", func(r *intake.Request) { r.ContentLength, r.Body = 1<<40, failing{t} }), http.StatusRequestEntityTooLarge)
-	if !strings.Contains(refusal.Detail, "65536 bytes") {
-		t.Errorf("it is told: %s", refusal.Detail)
+	for _, r := range []intake.Request{
+		request("path", exact+" ", unknown),
+		request("path", "", func(r *intake.Request) { r.ContentLength, r.Body = 1<<40, failing{t} }),
+	} {
+		if refusal := d.refuses(r, http.StatusRequestEntityTooLarge); !strings.Contains(refusal.Detail, "at most 65536 bytes") {
+			t.Errorf("it is told: %s", refusal.Detail)
+		}
 	}
 	d.refuses(request("path", good, func(r *intake.Request) { r.Body = io.MultiReader(strings.NewReader(good[:5]), broken{}) }), http.StatusBadRequest)
 }

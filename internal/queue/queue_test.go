@@ -502,6 +502,9 @@ func TestUnreadableTable(t *testing.T) {
 		b.fail = 4
 		n := start(t, b, 2, nil)
 		after(time.Minute)
+		if got := n.done(); len(got) != 99 {
+			t.Errorf("%d of 99 runs were worked after a minute", len(got))
+		}
 		b.mu.Lock()
 		b.fail = 3
 		b.mu.Unlock()
