@@ -12,12 +12,13 @@ import (
 	"modernc.org/sqlite"
 )
 
-// The group rule: a transaction takes whatever waits, up to groupSize items. An
-// item that finds the writer idle waits for company at most groupWait, and only
-// while the last group showed that there is company to be had.
+// The group rule: a transaction takes whatever waits, up to groupSize items. It
+// waits for company at most groupWait, and only while recent groups showed that
+// there is company to be had.
 const (
 	groupSize = 64
 	groupWait = 2 * time.Millisecond
+	fewItems  = 8 // below so many, nobody waits for more than came last time
 )
 
 var errClosed = errors.New("the database is closed")
@@ -39,7 +40,7 @@ type writer struct {
 	db    *sql.DB
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
-	last  int // size of the last group
+	crowd int // how many items a group may expect: the last one's size, or a little less than expected then
 
 	commits atomic.Int64
 	rows    atomic.Int64
@@ -122,7 +123,7 @@ func (w *writer) loop() {
 		select {
 		case it := <-w.items:
 			group = w.gather(append(group[:0], it))
-			w.last = len(group)
+			w.crowd = max(len(group), w.crowd-1-w.crowd/16)
 			w.run(group)
 		case <-w.closing:
 			for {
@@ -137,8 +138,9 @@ func (w *writer) loop() {
 	}
 }
 
-// gather adds what waits. If the last group was larger than what waits now, its
-// members have just been answered and are about to come back.
+// gather adds what waits. If recent groups were larger than what waits now, their
+// members have just been answered and are about to come back: it is worth waiting
+// for them, for a flush costs the same for one as for all.
 func (w *writer) gather(group []item) []item {
 	var company <-chan time.Time
 	for len(group) < groupSize {
@@ -148,7 +150,7 @@ func (w *writer) gather(group []item) []item {
 			continue
 		default:
 		}
-		if len(group) >= w.last {
+		if w.crowd < fewItems && len(group) >= w.crowd {
 			return group
 		}
 		if company == nil {

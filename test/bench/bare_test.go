@@ -19,6 +19,7 @@ import (
 const (
 	groupSize = 64
 	groupWait = 2 * time.Millisecond
+	fewItems  = 8
 )
 
 // The statements of the ceilings. They leave out what the store asks on the way:
@@ -97,7 +98,7 @@ func (b *bare) close() error {
 // loop groups by the store's rule.
 func (b *bare) loop() {
 	defer close(b.ended)
-	last := 0
+	crowd := 0
 	for first := range b.items {
 		group := append(make([]bareItem, 0, groupSize), first)
 		var company <-chan time.Time
@@ -112,7 +113,7 @@ func (b *bare) loop() {
 				continue
 			default:
 			}
-			if len(group) >= last {
+			if crowd < fewItems && len(group) >= crowd {
 				break
 			}
 			if company == nil {
@@ -128,7 +129,7 @@ func (b *bare) loop() {
 				break gather
 			}
 		}
-		last = len(group)
+		crowd = max(len(group), crowd-1-crowd/16)
 		err := b.commit(group)
 		for _, it := range group {
 			it.done <- err
