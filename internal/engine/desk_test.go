@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -43,7 +44,7 @@ type fault struct {
 	panic bool
 	hang  bool          // until the caller gives up
 	gate  chan struct{} // wait for it, then do it
-	crash func()        // the caller dies: before it is done, or with lost after
+	crash func()        // what happens to the caller: before it is done, or with lost after
 }
 
 func newDesk() *desk {
@@ -131,15 +132,14 @@ func (d *desk) do(ctx context.Context, op, name string) (int, error) {
 		return 0, f.err
 	case f.crash != nil && !f.lost:
 		f.crash()
-		return 0, ctx.Err()
+		return 0, cmp.Or(ctx.Err(), error(errLost))
 	}
 	process()
-	switch {
-	case f.crash != nil:
+	if f.crash != nil {
 		f.crash()
-		return 0, ctx.Err()
-	case f.lost:
-		return 0, errLost
+	}
+	if f.lost {
+		return 0, cmp.Or(ctx.Err(), error(errLost))
 	}
 	return id, nil
 }

@@ -120,6 +120,21 @@ func TestTellsOfParkedRuns(t *testing.T) {
 	}
 }
 
+// An outage is told once, however often it is found out that it lasts.
+func TestTellsOnceOfAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.desk.ever("ring", fault{err: unavailable()})
+		w.on("p", func(r *funnel.Run, _ alert) error { return ringStep(w, r) }, telling(w))
+		run := w.start().one("a")
+		after(5 * time.Hour)
+		w.is(run, record.Waiting)
+		if tells := w.runs(record.Tell, "p"); len(tells) != 1 {
+			t.Errorf("it was told %d times", len(tells))
+		}
+	})
+}
+
 // A failure is told, and why.
 func TestTellsOfFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
