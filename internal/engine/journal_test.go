@@ -114,12 +114,12 @@ func TestControlWhileLoading(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t)
-				var run int64
+				var run atomic.Int64
 				loads := 0
 				w.options = func(o *engine.Options) {
 					o.Journal = &flaky{Journal: w.store, load: func() error {
 						if loads++; loads == 2 {
-							if err := c.do(w, run); !errors.Is(err, c.want) {
+							if err := c.do(w, run.Load()); !errors.Is(err, c.want) {
 								t.Errorf("it gave %v, want %v", err, c.want)
 							}
 						}
@@ -130,9 +130,9 @@ func TestControlWhileLoading(t *testing.T) {
 					funnel.Sleep(r, "nap", time.Minute)
 					return fourSteps(w)(r, e)
 				})
-				run = w.start().one("a")
+				run.Store(w.start().one("a"))
 				after(time.Hour)
-				w.is(run, c.state)
+				w.is(run.Load(), c.state)
 				if want := map[bool]int{true: 0, false: 1}[c.state == record.Cancelled]; len(w.desk.did("look_up")) != want {
 					t.Errorf("it was looked up %d times, want %d", len(w.desk.did("look_up")), want)
 				}

@@ -4,6 +4,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -174,13 +175,18 @@ func (in *Intake) full(err error) error {
 	return &Refusal{Status: http.StatusServiceUnavailable, Title: "Cannot store now", Detail: "the delivery could not be stored; send it again later", RetryAfter: 5 * time.Second}
 }
 
+// firstRead is how many bytes of a body are made room for before they come.
+const firstRead = 64 << 10
+
 // body reads the body within the source's limit and the common budget.
 func (in *Intake) body(ctx context.Context, s Source, r Request) ([]byte, func(), error) {
-	tooLarge := &Refusal{Status: http.StatusRequestEntityTooLarge, Title: "Body too large", Detail: fmt.Sprintf("source %s takes at most %d bytes", s.Name, s.MaxBody)}
+	tooLarge := func() *Refusal {
+		return &Refusal{Status: http.StatusRequestEntityTooLarge, Title: "Body too large", Detail: fmt.Sprintf("source %s takes at most %d bytes", s.Name, s.MaxBody)}
+	}
 	want := s.MaxBody
 	if r.ContentLength >= 0 {
 		if r.ContentLength > int64(s.MaxBody) {
-			return nil, nil, tooLarge
+			return nil, nil, tooLarge()
 		}
 		want = int(r.ContentLength)
 	}
@@ -192,14 +198,17 @@ func (in *Intake) body(ctx context.Context, s Source, r Request) ([]byte, func()
 		return nil, nil, &Refusal{Status: http.StatusServiceUnavailable, Title: "Busy", Detail: "too many deliveries are being read; send it again", RetryAfter: time.Second}
 	}
 	free := func() { budget.give(want) }
-	body, err := io.ReadAll(io.LimitReader(r.Body, int64(s.MaxBody)+1))
+	var buf bytes.Buffer
+	buf.Grow(min(want, firstRead) + bytes.MinRead)
+	_, err := buf.ReadFrom(io.LimitReader(r.Body, int64(s.MaxBody)+1))
+	body := buf.Bytes()
 	switch {
 	case err != nil:
 		free()
 		return nil, nil, &Refusal{Status: http.StatusBadRequest, Title: "Body not readable", Detail: "the body ended early or too slowly"}
 	case len(body) > s.MaxBody:
 		free()
-		return nil, nil, tooLarge
+		return nil, nil, tooLarge()
 	}
 	return body, free, nil
 }

@@ -35,12 +35,10 @@ func insertDelivery(t *tx, d record.Delivery) error {
 // returns the first event's id instead.
 func insertEvent(t *tx, n record.NewEvent) (id int64, inserted bool, runs []int64, err error) {
 	e := n.Event
-	inserted, err = t.get(`INSERT INTO event (source, trigger_id, connection, dedup_key, delivery_key, received_at, body, data, disposition, cause_run, cause_event, depth)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id`,
-		[]any{
-			e.Source, e.Trigger, e.Connection, e.Key, empty(e.DeliveryKey), micros(e.ReceivedAt), e.Body, e.Data,
-			string(e.Disposition), e.CauseRun, e.CauseEvent, e.Depth,
-		}, &id)
+	id, inserted, err = t.insert(`INSERT INTO event (source, trigger_id, connection, dedup_key, delivery_key, received_at, body, data, disposition, cause_run, cause_event, depth)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		e.Source, e.Trigger, e.Connection, e.Key, empty(e.DeliveryKey), micros(e.ReceivedAt), e.Body, e.Data,
+		string(e.Disposition), e.CauseRun, e.CauseEvent, e.Depth)
 	if err != nil {
 		return 0, false, nil, err
 	}
@@ -79,8 +77,8 @@ func adoptEvent(t *tx, id int64, n record.NewEvent) ([]int64, error) {
 }
 
 func insertRun(t *tx, r record.Run) (id int64, err error) {
-	_, err = t.get(`INSERT INTO run (event_id, kind, parent, playbook, state, live, replay, created_at, updated_at, finished_at, wake_at, wait_on, wait_since, why, step, code, told, told_why, input)
-		VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, 0, ?, '', 0, '', '', '', ?, '', ?) RETURNING id`,
-		[]any{r.EventID, string(r.Kind), r.Parent, r.Playbook, string(r.State), r.Replay, micros(r.CreatedAt), micros(r.CreatedAt), micros(r.WakeAt), r.Told, r.Input}, &id)
+	id, _, err = t.insert(`INSERT INTO run (event_id, kind, parent, playbook, state, live, replay, created_at, updated_at, finished_at, wake_at, wait_on, wait_since, why, step, code, told, told_why, input)
+		VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, 0, ?, '', 0, '', '', '', ?, '', ?)`,
+		r.EventID, string(r.Kind), r.Parent, r.Playbook, string(r.State), r.Replay, micros(r.CreatedAt), micros(r.CreatedAt), micros(r.WakeAt), r.Told, r.Input)
 	return id, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/funnelsec/funnel/internal/record"
@@ -18,21 +19,51 @@ const runColumns = "id, event_id, kind, parent, playbook, state, replay, created
 
 type scanner interface{ Scan(...any) error }
 
-func scanRun(row scanner) (r record.Run, err error) {
-	var created, updated, finished, wake, since int64
-	err = row.Scan(&r.ID, &r.EventID, &r.Kind, &r.Parent, &r.Playbook, &r.State, &r.Replay, &created, &updated, &finished,
-		&wake, &r.WaitOn, &since, &r.Why, &r.Step, &r.Code, &r.Told, &r.ToldWhy, &r.Input)
-	r.CreatedAt, r.UpdatedAt, r.FinishedAt, r.WakeAt, r.WaitSince = fromMicros(created), fromMicros(updated), fromMicros(finished), fromMicros(wake), fromMicros(since)
-	return r, err
+// runRow is where a run is scanned to.
+type runRow struct {
+	record.Run
+	created, updated, finished, wake, since int64
+}
+
+func (r *runRow) fields() []any {
+	return []any{
+		&r.ID, &r.EventID, &r.Kind, &r.Parent, &r.Playbook, &r.State, &r.Replay, &r.created, &r.updated, &r.finished,
+		&r.wake, &r.WaitOn, &r.since, &r.Why, &r.Step, &r.Code, &r.Told, &r.ToldWhy, &r.Input,
+	}
+}
+
+func (r *runRow) run() record.Run {
+	r.CreatedAt, r.UpdatedAt, r.FinishedAt, r.WakeAt, r.WaitSince = fromMicros(r.created), fromMicros(r.updated), fromMicros(r.finished), fromMicros(r.wake), fromMicros(r.since)
+	return r.Run
+}
+
+func scanRun(row scanner) (record.Run, error) {
+	var r runRow
+	err := row.Scan(r.fields()...)
+	return r.run(), err
 }
 
 const eventColumns = "id, source, trigger_id, connection, dedup_key, received_at, data, disposition, cause_run, cause_event, depth"
 
-func scanEvent(row scanner) (e record.Event, err error) {
-	var received int64
-	err = row.Scan(&e.ID, &e.Source, &e.Trigger, &e.Connection, &e.Key, &received, &e.Data, &e.Disposition, &e.CauseRun, &e.CauseEvent, &e.Depth)
-	e.ReceivedAt = fromMicros(received)
-	return e, err
+// eventRow is where an event is scanned to.
+type eventRow struct {
+	record.Event
+	received int64
+}
+
+func (e *eventRow) fields() []any {
+	return []any{&e.ID, &e.Source, &e.Trigger, &e.Connection, &e.Key, &e.received, &e.Data, &e.Disposition, &e.CauseRun, &e.CauseEvent, &e.Depth}
+}
+
+func (e *eventRow) event() record.Event {
+	e.ReceivedAt = fromMicros(e.received)
+	return e.Event
+}
+
+func scanEvent(row scanner) (record.Event, error) {
+	var e eventRow
+	err := row.Scan(e.fields()...)
+	return e.event(), err
 }
 
 const stepColumns = "run_id, path, seq, action, connection, input_hash, input, state, outcome, outcome_ref, code, error, attempts, effect_key, started_at, finished_at, next_at"
@@ -55,7 +86,7 @@ func scanEffect(row scanner) (e record.Effect, err error) {
 }
 
 // list scans all rows of a query.
-func list[T any](ctx context.Context, db *sql.DB, scan func(scanner) (T, error), query string, args ...any) (out []T, err error) {
+func list[T any](ctx context.Context, db *reader, scan func(scanner) (T, error), query string, args ...any) (out []T, err error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -71,7 +102,7 @@ func list[T any](ctx context.Context, db *sql.DB, scan func(scanner) (T, error),
 	return out, rows.Err()
 }
 
-func one[T any](ctx context.Context, db *sql.DB, scan func(scanner) (T, error), query string, args ...any) (T, error) {
+func one[T any](ctx context.Context, db *reader, scan func(scanner) (T, error), query string, args ...any) (T, error) {
 	v, err := scan(db.QueryRowContext(ctx, query, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return v, ErrNotFound
@@ -81,22 +112,40 @@ func one[T any](ctx context.Context, db *sql.DB, scan func(scanner) (T, error), 
 
 func scanID(row scanner) (id int64, err error) { err = row.Scan(&id); return id, err }
 
+// loadQuery reads a run with its event and whether its journal has an entry: for
+// a run that begins that is all there is, and most do not wait and come back.
+func loadQuery() string {
+	of := func(table, columns string) string {
+		return table + "." + strings.ReplaceAll(columns, ", ", ", "+table+".")
+	}
+	return "SELECT " + of("run", runColumns) + ", " + of("event", eventColumns) + `, EXISTS (SELECT 1 FROM step WHERE run_id = run.id)
+		FROM run JOIN event ON event.id = run.event_id WHERE run.id = ?`
+}
+
 // Load returns all that a replay of the run needs. It reads what is committed.
 func (s *Store) Load(ctx context.Context, run int64) (record.Loaded, error) {
+	ctx = context.WithoutCancel(ctx) // to watch it would cost more than these look-ups by key take
+	var r runRow
+	var e eventRow
+	var begun bool
 	var l record.Loaded
-	var err error
-	if l.Run, err = s.Run(ctx, run); err != nil {
+	err := s.read.QueryRowContext(ctx, loadQuery(), run).Scan(append(slices.Concat(r.fields(), e.fields()), &begun)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
 		return l, fmt.Errorf("loading run %d: %w", run, err)
 	}
-	if l.Event, err = s.Event(ctx, l.Run.EventID); err != nil {
-		return l, fmt.Errorf("loading the event of run %d: %w", run, err)
-	}
+	l.Run, l.Event = r.run(), e.event()
 	if l.Event.CauseEvent != 0 {
 		cause, err := s.Event(ctx, l.Event.CauseEvent)
 		if err != nil {
 			return l, fmt.Errorf("loading the cause of run %d: %w", run, err)
 		}
 		l.Cause = &cause
+	}
+	if !begun {
+		return l, nil
 	}
 	if l.Steps, err = s.Steps(ctx, run); err != nil {
 		return l, fmt.Errorf("loading the journal of run %d: %w", run, err)

@@ -25,7 +25,7 @@ import (
 type Store struct {
 	dir    string
 	lock   *os.File
-	read   *sql.DB
+	read   *reader
 	writer *writer
 }
 
@@ -113,7 +113,7 @@ func open(dir string) (*Store, error) {
 	read.SetMaxOpenConns(8)
 	read.SetMaxIdleConns(8)
 	w.start()
-	return &Store{dir: dir, read: read, writer: w}, nil
+	return &Store{dir: dir, read: newReader(read), writer: w}, nil
 }
 
 func create(dir, path string) error {

@@ -262,6 +262,24 @@ func (t *tx) count(query string, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
+// insert executes an INSERT of one row and returns its id; inserted is false if
+// the row was in conflict with another. (It is cheaper than RETURNING.)
+func (t *tx) insert(query string, args ...any) (id int64, inserted bool, err error) {
+	s, err := t.stmt(query)
+	if err != nil {
+		return 0, false, err
+	}
+	res, err := s.Exec(args...)
+	if err != nil {
+		return 0, false, err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return 0, false, err
+	}
+	id, err = res.LastInsertId()
+	return id, err == nil, err
+}
+
 // get scans the first row; found is false when there is none.
 func (t *tx) get(query string, args []any, into ...any) (found bool, err error) {
 	s, err := t.stmt(query)
