@@ -38,7 +38,11 @@ func NewEffectKey(event, playbook, path string, replay int) EffectKey {
 func Fingerprint(parts ...string) string { return encode(hashParts(parts...)) }
 
 func hashParts(parts ...string) [32]byte {
-	var buf []byte
+	size := 0
+	for _, p := range parts {
+		size += binary.MaxVarintLen32 + len(p)
+	}
+	buf := make([]byte, 0, size)
 	for _, p := range parts {
 		buf = binary.AppendUvarint(buf, uint64(len(p)))
 		buf = append(buf, p...)

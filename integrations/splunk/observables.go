@@ -50,7 +50,10 @@ func observables(row Row, mapping map[funnel.Kind][]string) []funnel.Observable 
 		for _, field := range fields {
 			for _, value := range row.Values(field) {
 				for _, value := range candidates(kind, value) {
-					if id := identity(kind, value); fits(kind, value) && !seen[id] {
+					if !fits(kind, value) {
+						continue
+					}
+					if id := identity(kind, value); !seen[id] {
 						seen[id] = true
 						found = append(found, funnel.Observable{Kind: kind, Value: value, Field: field})
 					}
@@ -86,15 +89,14 @@ func fits(kind funnel.Kind, value string) bool {
 	case "", "-", "unknown", "n/a":
 		return false
 	}
-	addr, err := netip.ParseAddr(value)
-	isIP := err == nil && addr.Zone() == "" // a zone is free text
 	switch kind {
 	case funnel.IP:
-		return isIP
+		addr, err := netip.ParseAddr(value)
+		return err == nil && addr.Zone() == "" // a zone is free text
 	case funnel.Host:
-		return err != nil
+		return !isAddr(value)
 	case funnel.Domain:
-		return err != nil && strings.Contains(value, ".") && !strings.ContainsAny(value, " /:@")
+		return strings.Contains(value, ".") && !strings.ContainsAny(value, " /:@") && !isAddr(value)
 	case funnel.Email:
 		return strings.Count(value, "@") == 1 && !strings.ContainsAny(value, " ,;<>")
 	case funnel.URL:
@@ -106,11 +108,19 @@ func fits(kind funnel.Kind, value string) bool {
 	return true
 }
 
+// isAddr reports whether the value is an IP address, with or without a zone.
+func isAddr(value string) bool {
+	_, err := netip.ParseAddr(value)
+	return err == nil
+}
+
 // identity is what makes two values the same observable: letter case does not
 // matter, except in URLs.
 func identity(kind funnel.Kind, value string) string {
-	if addr, err := netip.ParseAddr(value); kind == funnel.IP && err == nil {
-		value = addr.Unmap().String()
+	if kind == funnel.IP {
+		if addr, err := netip.ParseAddr(value); err == nil {
+			value = addr.Unmap().String()
+		}
 	}
 	if kind != funnel.URL {
 		value = strings.ToLower(value)

@@ -2,11 +2,12 @@ package splunk
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/funnelsec/funnel"
 )
@@ -76,63 +77,88 @@ func (r Row) hash() string {
 // maxFields bounds the fields of a row. The bytes are bounded by the body.
 const maxFields = 1000
 
-// readRow reads the row of a delivery. Errors say where, never which value.
-func readRow(raw json.RawMessage) (Row, error) {
-	if len(raw) == 0 {
+// readRow reads the row of a delivery, whose JSON is known to be valid. Errors
+// say where, never which value.
+func readRow(result gjson.Result) (row Row, err error) {
+	switch {
+	case !result.Exists():
 		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /result is missing")
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {
+	case !result.IsObject():
 		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /result is not an object")
 	}
-	if len(fields) > maxFields {
-		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /result has more than %d fields", maxFields)
-	}
-	row := make(Row, 0, len(fields))
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		values, at, ok := readValues(fields[name])
-		if !ok {
-			return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: %s is neither text, a number, true, false, null nor a list of these",
-				pointer("result", name)+at)
+	row = make(Row, 0, 40)
+	result.ForEach(func(name, value gjson.Result) bool {
+		if len(row) == maxFields {
+			err = funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /result has more than %d fields", maxFields)
+			return false
 		}
-		row = append(row, Field{Name: name, Values: values})
+		field := Field{Name: text(name)}
+		var at string
+		var ok bool
+		if field.Values, at, ok = readValues(value); !ok {
+			err = funnel.Errorf(funnel.Invalid, "reading a Splunk alert: %s is neither text, a number, true, false, null nor a list of these",
+				pointer("result", field.Name)+at)
+		}
+		row = append(row, field)
+		return ok
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(row, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
+	for i := 1; i < len(row); i++ {
+		if row[i].Name == row[i-1].Name {
+			return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: %s is there twice", pointer("result", row[i].Name))
+		}
 	}
 	return row, nil
 }
 
 // readValues returns the values of a field. If it cannot be one, at points from
 // the field to what is wrong: "" is the field itself, "/2" its third element.
-func readValues(raw json.RawMessage) (values []string, at string, ok bool) {
-	list, isList := []json.RawMessage{raw}, raw[0] == '['
+func readValues(value gjson.Result) (values []string, at string, ok bool) {
 	switch {
-	case raw[0] == 'n': // null
+	case value.Type == gjson.Null:
 		return nil, "", true
-	case isList && json.Unmarshal(raw, &list) != nil:
+	case !value.IsArray():
+		if v, ok := scalar(value); ok {
+			return []string{v}, "", true
+		}
 		return nil, "", false
 	}
-	values = make([]string, len(list))
-	for i, raw := range list {
-		if values[i], ok = scalar(raw); !ok {
-			if isList {
-				at = "/" + strconv.Itoa(i)
-			}
-			return nil, at, false
+	values, ok = []string{}, true
+	value.ForEach(func(_, element gjson.Result) bool {
+		var v string
+		if v, ok = scalar(element); !ok {
+			at = "/" + strconv.Itoa(len(values))
 		}
-	}
-	return values, "", true
+		values = append(values, v)
+		return ok
+	})
+	return values, at, ok
 }
 
 // scalar returns a JSON scalar as text: a number in its own spelling, null as "".
-func scalar(raw json.RawMessage) (value string, ok bool) {
-	switch raw[0] {
-	case '"':
-		return value, json.Unmarshal(raw, &value) == nil
-	case '{', '[':
+func scalar(value gjson.Result) (string, bool) {
+	switch value.Type {
+	case gjson.JSON:
 		return "", false
-	case 'n':
+	case gjson.Null:
 		return "", true
+	case gjson.String:
+		return text(value), true
 	}
-	return string(raw), true
+	return value.Raw, true
+}
+
+// text returns the text of a JSON string. What is escaped in it is read by the
+// standard decoder, whose ways with surrogates all readers of the event share.
+func text(value gjson.Result) (s string) {
+	if strings.IndexByte(value.Raw, '\\') < 0 {
+		return value.Str
+	}
+	_ = json.Unmarshal([]byte(value.Raw), &s) // a valid string: the whole body was checked
+	return s
 }
 
 // pointer returns a JSON pointer (RFC 6901), short and printable enough for an

@@ -1,10 +1,12 @@
 package splunk
 
 import (
-	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/funnelsec/funnel"
 )
@@ -37,24 +39,47 @@ const maxSID = 1024
 // The key is the sid with the hash of the whole row, never the sid alone: in
 // per-result mode one search job sends a delivery for each of its rows.
 func decodeAlert(req funnel.Request) ([]funnel.Arrival[AlertEvent], error) {
-	var body map[string]json.RawMessage // not a struct, which would also take "SID" for "sid"
-	if err := json.Unmarshal(req.Body, &body); err != nil || body == nil {
+	if !utf8.Valid(req.Body) || !gjson.ValidBytes(req.Body) {
+		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: the body is not JSON in UTF-8")
+	}
+	body := gjson.ParseBytes(req.Body)
+	if !body.IsObject() {
 		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: the body is not a JSON object")
 	}
 	event := AlertEvent{Received: req.ReceivedAt}
-	for _, member := range []struct {
-		name string
-		into *string
-	}{
-		{"sid", &event.SID},
-		{"search_name", &event.Search},
-		{"app", &event.App},
-		{"owner", &event.Owner},
-		{"results_link", &event.ResultsLink},
-	} {
-		if raw, ok := body[member.name]; ok && json.Unmarshal(raw, member.into) != nil {
-			return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /%s is not a string", member.name)
+	var result gjson.Result
+	var err error
+	body.ForEach(func(name, value gjson.Result) bool {
+		var into *string
+		switch text(name) { // exactly: "SID" is another key
+		case "result":
+			result = value
+			return true
+		case "sid":
+			into = &event.SID
+		case "search_name":
+			into = &event.Search
+		case "app":
+			into = &event.App
+		case "owner":
+			into = &event.Owner
+		case "results_link":
+			into = &event.ResultsLink
+		default:
+			return true
 		}
+		switch value.Type {
+		case gjson.String:
+			*into = text(value)
+		case gjson.Null:
+			*into = ""
+		default:
+			err = funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /%s is not a string", text(name))
+		}
+		return err == nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	switch {
 	case event.SID == "":
@@ -62,7 +87,7 @@ func decodeAlert(req funnel.Request) ([]funnel.Arrival[AlertEvent], error) {
 	case len(event.SID) > maxSID:
 		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /sid is longer than %d bytes", maxSID)
 	}
-	row, err := readRow(body["result"])
+	row, err := readRow(result)
 	if err != nil {
 		return nil, err
 	}
