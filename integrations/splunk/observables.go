@@ -41,7 +41,7 @@ func defaultFields(kind funnel.Kind) []string {
 // fields of a kind are those of the source's mapping if it names the kind (an
 // empty list switches the kind off), else those of defaultFields.
 func observables(row Row, mapping map[funnel.Kind][]string) []funnel.Observable {
-	found, seen := []funnel.Observable{}, map[string]bool{}
+	found, seen := make([]funnel.Observable, 0, 16), make(map[string]bool, 16)
 	for _, kind := range funnel.Kinds() {
 		fields, mapped := mapping[kind]
 		if !mapped {

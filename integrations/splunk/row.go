@@ -66,7 +66,11 @@ func internal(name string) bool {
 // hash names the row's content. The order of the fields and the spelling of the
 // JSON do not matter, and neither does whether one value came as a list.
 func (r Row) hash() string {
-	parts := make([]string, 0, 3*len(r))
+	size := 0
+	for _, f := range r {
+		size += 2 + len(f.Values)
+	}
+	parts := make([]string, 0, size)
 	for _, f := range r {
 		parts = append(parts, f.Name, strconv.Itoa(len(f.Values)))
 		parts = append(parts, f.Values...)
@@ -151,10 +155,11 @@ func scalar(value gjson.Result) (string, bool) {
 	return value.Raw, true
 }
 
-// text returns the text of a JSON string. What is escaped in it is read by the
-// standard decoder, whose ways with surrogates all readers of the event share.
+// text returns the text of a JSON string. Where it holds characters by number,
+// the standard decoder reads it, whose ways with surrogates all readers of the
+// event share.
 func text(value gjson.Result) (s string) {
-	if strings.IndexByte(value.Raw, '\\') < 0 {
+	if !strings.Contains(value.Raw, `\u`) {
 		return value.Str
 	}
 	_ = json.Unmarshal([]byte(value.Raw), &s) // a valid string: the whole body was checked
