@@ -102,7 +102,7 @@ Every outside system is simulated on this machine; the server is the real one.
 
   Tickets (simulated Jira)   %s/browse
   Alerts  (simulated Splunk) %s
-  Server, its API            %s/openapi.json
+  Server, its API            %s/docs
   Server, its runs           curl -H 'Authorization: Bearer %s' %s/api/v1/runs
   Server, its log            %s
 

@@ -324,7 +324,7 @@ func TestSpecIsTheMux(t *testing.T) {
 		}
 	}
 	// Nothing answers but what is listed.
-	for _, path := range []string{"/docs", "/openapi", "/openapi.yaml", "/openapi-3.0.json", "/schemas/RunView.json", "/debug/pprof/", "/api", "/api/v1", "/favicon.ico"} {
+	for _, path := range []string{"/docs/", "/docs/index.html", "/openapi", "/openapi.yaml", "/openapi-3.0.json", "/schemas/RunView.json", "/debug/pprof/", "/api", "/api/v1", "/favicon.ico"} {
 		if got := h.ask(request("GET", path, "")).Code; got != http.StatusNotFound {
 			t.Errorf("GET %s: %d, want 404", path, got)
 		}

@@ -22,6 +22,7 @@ const indexPage = `<!doctype html>
 <dt><a href="/readyz">/readyz</a></dt><dd>Can it accept events? Names what is wrong.</dd>
 <dt><a href="/status">/status</a></dt><dd>Connections, queue, what needs attention. Needs the token, except on the same machine.</dd>
 <dt><a href="/metrics">/metrics</a></dt><dd>Figures for Prometheus. Needs the token, except on the same machine.</dd>
+<dt><a href="/docs">/docs</a></dt><dd>The API, to read and to try.</dd>
 <dt><a href="/openapi.json">/openapi.json</a></dt><dd>Every address, described in OpenAPI 3.1.</dd>
 <dt>/api/v1/runs, events, deliveries, playbooks, integrations</dt><dd>The API: <code>curl -H "Authorization: Bearer $FUNNEL_TOKEN" …/api/v1/runs</code></dd>
 <dt>POST /hooks/{source}</dt><dd>Where outside systems deliver.</dd>

@@ -114,6 +114,7 @@ func build(o Options) *server {
 	s.addCatalog()
 	s.addHealth()
 	s.addIndex()
+	s.addDocs()
 	s.addSpec() // the last: it describes the others
 	return s
 }
