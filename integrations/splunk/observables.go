@@ -39,9 +39,11 @@ func defaultFields(kind funnel.Kind) []string {
 
 // observables returns what can be looked up in a row, each once, by kind. The
 // fields of a kind are those of the source's mapping if it names the kind (an
-// empty list switches the kind off), else those of defaultFields.
-func observables(row Row, mapping map[funnel.Kind][]string) []funnel.Observable {
-	found, seen := make([]funnel.Observable, 0, 16), make(map[string]bool, 16)
+// empty list switches the kind off), else those of defaultFields. ids are their
+// identities.
+func observables(row Row, mapping map[funnel.Kind][]string) (found []funnel.Observable, ids []string) {
+	found, ids = make([]funnel.Observable, 0, 16), make([]string, 0, 16)
+	seen := make(map[string]bool, 16)
 	for _, kind := range funnel.Kinds() {
 		fields, mapped := mapping[kind]
 		if !mapped {
@@ -55,13 +57,14 @@ func observables(row Row, mapping map[funnel.Kind][]string) []funnel.Observable 
 					}
 					if id := identity(kind, value); !seen[id] {
 						seen[id] = true
+						ids = append(ids, id)
 						found = append(found, funnel.Observable{Kind: kind, Value: value, Field: field})
 					}
 				}
 			}
 		}
 	}
-	return found
+	return found, ids
 }
 
 // candidates returns the value, or of a field with hashes each of them: Sysmon
@@ -110,6 +113,9 @@ func fits(kind funnel.Kind, value string) bool {
 
 // isAddr reports whether the value is an IP address, with or without a zone.
 func isAddr(value string) bool {
+	if last := len(value) - 1; !strings.Contains(value, ":") && (last < 0 || value[last] < '0' || value[last] > '9') {
+		return false // cheaper than an error; what has a colon or a zone is left to the parser
+	}
 	_, err := netip.ParseAddr(value)
 	return err == nil
 }
@@ -134,7 +140,7 @@ func identity(kind funnel.Kind, value string) string {
 // people, without times; if that is nothing, by its whole row. So two unlike
 // alerts of one search do not share a ticket only because nothing in them can
 // be looked up.
-func fingerprint(req funnel.Request, search string, row Row, all []funnel.Observable) string {
+func fingerprint(req funnel.Request, search string, row Row, ids []string) string {
 	parts := []string{req.Source, search}
 	switch {
 	case len(req.Fingerprint) > 0:
@@ -147,12 +153,8 @@ func fingerprint(req funnel.Request, search string, row Row, all []funnel.Observ
 			parts = append(parts, name, strconv.Itoa(len(values)))
 			parts = append(parts, values...)
 		}
-	case len(all) > 0:
+	case len(ids) > 0:
 		parts = append(parts, "observables")
-		ids := make([]string, len(all))
-		for i, o := range all {
-			ids[i] = identity(o.Kind, o.Value)
-		}
 		parts = append(parts, slices.Sorted(slices.Values(ids))...)
 	default:
 		telling := slices.DeleteFunc(row.Public(), func(f Field) bool { return tellsTime(f.Name) })

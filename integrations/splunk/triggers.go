@@ -94,8 +94,8 @@ func decodeAlert(req funnel.Request) ([]funnel.Arrival[AlertEvent], error) {
 	event.Row = row
 	event.Severity = severity(row)
 	event.Time = rowTime(row.Get("_time"))
-	all := observables(row, req.Fields)
-	event.Fingerprint = fingerprint(req, event.Search, row, all)
+	all, ids := observables(row, req.Fields)
+	event.Fingerprint = fingerprint(req, event.Search, row, ids)
 	event.Observables.Observables = all[:min(len(all), maxObservables)]
 	return []funnel.Arrival[AlertEvent]{{Key: event.SID + ":" + row.hash(), Event: event}}, nil
 }
