@@ -35,7 +35,7 @@ const throttle = time.Minute
 
 // get asks for a resource and decodes the answer into v. It reports not found
 // only if VirusTotal itself says that it does not know the resource: a 404 from
-// elsewhere, such as a proxy, says nothing about a file.
+// elsewhere, such as a proxy, says nothing about a file or a domain.
 func (c *Client) get(ctx context.Context, v any, path ...string) (found bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base.JoinPath(path...).String(), nil)
 	if err != nil {

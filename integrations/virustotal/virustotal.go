@@ -1,8 +1,8 @@
 // Package virustotal asks VirusTotal, API version 3, what virus scanners think
-// of a file.
+// of a file, a URL, a domain or an IP address.
 //
-// Only hashes are sent, never files. A file that VirusTotal has never seen has
-// the verdict unknown, not clean.
+// Of a file only the hash is sent. What VirusTotal has never seen has the verdict
+// unknown, not clean. What belongs to a local network is not asked about.
 package virustotal
 
 import (
@@ -16,14 +16,19 @@ import (
 	"github.com/funnelsec/funnel"
 )
 
-// FileReport is the action virustotal.file_report.
-var FileReport = funnel.NewAction("virustotal.file_report", "Look up what virus scanners think of a file, by its hash.", funnel.Reads, (*Client).FileReport)
+// Actions of the integration.
+var (
+	FileReport   = funnel.NewAction("virustotal.file_report", "Look up what virus scanners think of a file, by its hash.", funnel.Reads, (*Client).FileReport)
+	URLReport    = funnel.NewAction("virustotal.url_report", "Look up what virus scanners think of a URL.", funnel.Reads, (*Client).URLReport)
+	DomainReport = funnel.NewAction("virustotal.domain_report", "Look up what virus scanners think of a domain, and who registered it when.", funnel.Reads, (*Client).DomainReport)
+	IPReport     = funnel.NewAction("virustotal.ip_report", "Look up what virus scanners think of an IP address, and whose it is.", funnel.Reads, (*Client).IPReport)
+)
 
 // Config are the options of a connection.
 type Config struct {
 	URL         string        `json:"url,omitempty" doc:"Address of VirusTotal" example:"https://www.virustotal.com"`
 	APIKey      funnel.Secret `json:"api_key" doc:"API key; a public key is not allowed in business workflows"`
-	MaliciousAt int           `json:"malicious_at,omitempty" doc:"How many engines must call a file malicious; fewer make it suspicious. 3 if not set" minimum:"1" maximum:"100"`
+	MaliciousAt int           `json:"malicious_at,omitempty" doc:"How many engines must call something malicious; fewer make it suspicious. 3 if not set" minimum:"1" maximum:"100"`
 }
 
 const (
@@ -37,10 +42,10 @@ const (
 func Integration() funnel.Integration {
 	return funnel.Integration{
 		Name:    "virustotal",
-		Summary: "Asks VirusTotal what virus scanners think of a file.",
+		Summary: "Asks VirusTotal what virus scanners think of files, URLs, domains and IP addresses.",
 		Connect: funnel.Connect(connect),
 		Limits:  funnel.Limits{Concurrency: 4, Rate: 4, Per: time.Minute, Daily: 500, Timeout: 30 * time.Second},
-		Actions: []funnel.AnyAction{FileReport},
+		Actions: []funnel.AnyAction{FileReport, URLReport, DomainReport, IPReport},
 	}
 }
 

@@ -41,7 +41,7 @@ func newWorld() (_ *world, err error) {
 		}
 	}()
 	w.jira = jirafake.New(jirafake.Options{IndexLag: jirafake.UniformLag(200*time.Millisecond, time.Second), Seed: 1})
-	w.scanner = virustotalfake.New(virustotalfake.Options{APIKey: scannerKey, Files: virustotalfake.Demo()})
+	w.scanner = virustotalfake.New(virustotalfake.Options{APIKey: scannerKey, Files: virustotalfake.Demo(), URLs: virustotalfake.DemoURLs(), Domains: virustotalfake.DemoDomains(), IPs: virustotalfake.DemoIPs()})
 	w.scanner.Misbehave(virustotalfake.Faults{Latency: 150 * time.Millisecond})
 	if w.directory, err = directoryfake.Start(directoryfake.Options{Entries: directoryfake.Demo(), Passwords: directoryfake.DemoPasswords()}); err != nil {
 		return nil, fmt.Errorf("starting the simulated directory: %w", err)

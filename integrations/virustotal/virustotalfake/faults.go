@@ -17,6 +17,7 @@ func (f Faults) interfere(w http.ResponseWriter, r *http.Request) bool {
 			return true
 		}
 	}
+	kind, _ := asked(r.URL.Path)
 	switch {
 	case f.Down:
 		panic(http.ErrAbortHandler) // net/http closes the connection
@@ -32,9 +33,9 @@ func (f Faults) interfere(w http.ResponseWriter, r *http.Request) bool {
 		_, _ = io.WriteString(w, "<!DOCTYPE html><title>Sign in</title><p>Please sign in to the network.</p>")
 	case f.MalformedJSON:
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"data": {"type": "file", "attributes": {"last_analysis_stats": {"mali`)
+		_, _ = io.WriteString(w, `{"data": {"type": "`+kind+`", "attributes": {"last_analysis_stats": {"mali`)
 	case f.WrongTypes:
-		write(w, http.StatusOK, map[string]any{"data": map[string]any{"type": "file", "attributes": map[string]any{
+		write(w, http.StatusOK, map[string]any{"data": map[string]any{"type": kind, "attributes": map[string]any{
 			"last_analysis_stats": map[string]any{"malicious": "many"}, "size": "big",
 		}}})
 	default:

@@ -50,12 +50,11 @@ func Demo() []File {
 // one has and an integration may read.
 func (f *File) object(now time.Time) map[string]any {
 	day := now.UTC().Truncate(24 * time.Hour)
-	seen := func(daysAgo int) int64 { return day.AddDate(0, 0, -daysAgo).Add(9 * time.Hour).Unix() }
 	attributes := map[string]any{
 		"type_description": f.Type, "type_tag": strings.ToLower(strings.ReplaceAll(f.Type, " ", "-")), "type_extension": strings.TrimPrefix(path.Ext(f.Name), "."),
 		"names": []string{f.Name}, "meaningful_name": f.Name, "size": f.Size, "md5": f.MD5, "sha1": f.SHA1, "sha256": f.SHA256,
 		"reputation": -f.Malicious, "times_submitted": 3 + f.Malicious, "unique_sources": 2 + f.Malicious/2, "downloadable": true, "tags": []string{},
-		"first_submission_date": seen(40), "last_submission_date": seen(2), "last_analysis_date": seen(1), "last_modification_date": seen(1),
+		"first_submission_date": seen(now, 40), "last_submission_date": seen(now, 2), "last_analysis_date": seen(now, 1), "last_modification_date": seen(now, 1),
 		"total_votes": map[string]int{"harmless": 0, "malicious": f.Malicious / 10},
 		"last_analysis_stats": map[string]int{
 			"malicious": f.Malicious, "suspicious": f.Suspicious, "harmless": f.Harmless, "undetected": f.Undetected,
@@ -66,10 +65,7 @@ func (f *File) object(now time.Time) map[string]any {
 	if f.Label != "" {
 		attributes["popular_threat_classification"] = map[string]any{"suggested_threat_label": f.Label}
 	}
-	return map[string]any{
-		"type": "file", "id": f.SHA256, "attributes": attributes,
-		"links": map[string]string{"self": "https://www.virustotal.com/api/v3/files/" + f.SHA256},
-	}
+	return object("file", "files", f.SHA256, attributes)
 }
 
 // results returns what each of the made-up engines says.

@@ -1,5 +1,6 @@
 // Package virustotalfake simulates VirusTotal's API, version 3, for tests and
-// the demo: file reports, API key, quotas, and misbehaviour on demand.
+// the demo: reports on files, URLs, domains and IP addresses, API key, quotas,
+// and misbehaviour on demand.
 package virustotalfake
 
 import (
@@ -16,8 +17,11 @@ import (
 type Options struct {
 	APIKey    string // what x-apikey must be; empty: anything but nothing
 	Files     []File // what it knows
-	PerMinute int    // look-ups in any 60 s, TooManyRequestsError beyond; 0: no limit. A public key has 4
-	Daily     int    // look-ups from 00:00 UTC on, QuotaExceededError beyond; 0: no limit. A public key has 500
+	URLs      []URL
+	Domains   []Domain
+	IPs       []IP
+	PerMinute int // look-ups in any 60 s, TooManyRequestsError beyond; 0: no limit. A public key has 4
+	Daily     int // look-ups from 00:00 UTC on, QuotaExceededError beyond; 0: no limit. A public key has 500
 	Clock     func() time.Time
 }
 
@@ -36,7 +40,8 @@ type Faults struct {
 
 // Lookup is a look-up that was processed: answered from what the server knows.
 type Lookup struct {
-	Hash  string // as asked, in lower case
+	Kind  string // "file", "url", "domain" or "ip_address"
+	ID    string // as asked, in lower case; of a URL as asked
 	Found bool
 	At    time.Time
 }
@@ -44,7 +49,7 @@ type Lookup struct {
 // Server is a simulated VirusTotal. It is an http.Handler.
 type Server struct {
 	options Options
-	known   map[string]*File // by each of its hashes
+	known   map[[2]string]func(time.Time) map[string]any // kind and identifier to object; a file has three identifiers, a URL two
 
 	mu      sync.Mutex
 	faults  Faults
@@ -56,13 +61,24 @@ func New(options Options) *Server {
 	if options.Clock == nil {
 		options.Clock = time.Now
 	}
-	s := &Server{options: options, known: map[string]*File{}}
+	s := &Server{options: options, known: map[[2]string]func(time.Time) map[string]any{}}
 	for _, f := range options.Files {
 		for _, hash := range []string{f.MD5, f.SHA1, f.SHA256} {
 			if hash != "" {
-				s.known[strings.ToLower(hash)] = &f
+				s.known[[2]string{"file", strings.ToLower(hash)}] = f.object
 			}
 		}
+	}
+	for _, u := range options.URLs {
+		for _, name := range u.names() {
+			s.known[[2]string{"url", name}] = u.object
+		}
+	}
+	for _, d := range options.Domains {
+		s.known[[2]string{"domain", strings.ToLower(d.Name)}] = d.object
+	}
+	for _, i := range options.IPs {
+		s.known[[2]string{"ip_address", strings.ToLower(i.IP)}] = i.object
 	}
 	return s
 }
@@ -82,7 +98,21 @@ func (s *Server) Journal() []Lookup {
 	return append([]Lookup(nil), s.journal...)
 }
 
-// ServeHTTP answers GET /api/v3/files/{hash}.
+// collections are the paths below /api/v3/ and the kinds of objects in them.
+var collections = map[string]string{"files": "file", "urls": "url", "domains": "domain", "ip_addresses": "ip_address"}
+
+// asked returns the kind and the identifier that a path asks for. Only of URLs
+// does the identifier's case count.
+func asked(path string) (kind, id string) {
+	collection, id, _ := strings.Cut(strings.TrimPrefix(path, "/api/v3/"), "/")
+	kind = collections[collection]
+	if kind != "url" {
+		id = strings.ToLower(id)
+	}
+	return kind, id
+}
+
+// ServeHTTP answers GET /api/v3/{files,urls,domains,ip_addresses}/{id}.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	faults := s.faults
@@ -91,23 +121,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	key := r.Header.Get("X-Apikey")
-	hash, isFile := strings.CutPrefix(r.URL.Path, "/api/v3/files/")
+	kind, id := asked(r.URL.Path)
 	switch {
 	case key == "":
 		fail(w, http.StatusUnauthorized, "AuthenticationRequiredError", "X-Apikey header is missing")
 	case s.options.APIKey != "" && subtle.ConstantTimeCompare([]byte(key), []byte(s.options.APIKey)) != 1:
 		fail(w, http.StatusUnauthorized, "WrongCredentialsError", "Wrong API key")
-	case !isFile || hash == "" || strings.Contains(hash, "/"):
+	case kind == "" || id == "" || strings.Contains(id, "/"):
 		fail(w, http.StatusNotFound, "NotFoundError", "Resource not found.")
 	case r.Method != http.MethodGet:
 		fail(w, http.StatusMethodNotAllowed, "BadRequestError", "Method not allowed")
 	default:
-		s.look(w, strings.ToLower(hash))
+		s.look(w, kind, id)
 	}
 }
 
-func (s *Server) look(w http.ResponseWriter, hash string) {
-	file, found := s.known[hash]
+func (s *Server) look(w http.ResponseWriter, kind, id string) {
+	object, found := s.known[[2]string{kind, id}]
 	now := s.options.Clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,12 +158,12 @@ func (s *Server) look(w http.ResponseWriter, hash string) {
 		fail(w, http.StatusTooManyRequests, "TooManyRequestsError", "Too many requests")
 		return
 	}
-	s.journal = append(s.journal, Lookup{Hash: hash, Found: found, At: now})
+	s.journal = append(s.journal, Lookup{Kind: kind, ID: id, Found: found, At: now})
 	if !found {
-		fail(w, http.StatusNotFound, "NotFoundError", fmt.Sprintf("File %q not found", hash))
+		fail(w, http.StatusNotFound, "NotFoundError", fmt.Sprintf("%s %q not found", kind, id))
 		return
 	}
-	write(w, http.StatusOK, map[string]any{"data": file.object(now)})
+	write(w, http.StatusOK, map[string]any{"data": object(now)})
 }
 
 // fail answers with an error in VirusTotal's form

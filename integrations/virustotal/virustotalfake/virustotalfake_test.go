@@ -93,7 +93,9 @@ func TestKeysAndPaths(t *testing.T) {
 		{"right", known, 200, ""},
 		{"right", "/api/v3/files/" + strings.ToUpper(virustotalfake.Demo()[0].MD5), 200, ""},
 		{"right", "/api/v3/files/" + strings.Repeat("0", 64), 404, "NotFoundError"},
-		{"right", "/api/v3/domains/example.com", 404, "NotFoundError"},
+		{"right", "/api/v3/comments/example.com", 404, "NotFoundError"},
+		{"right", "/api/v3/domains/", 404, "NotFoundError"},
+		{"right", "/api/v3/domains/example.com/resolutions", 404, "NotFoundError"},
 		{"wrong", known, 401, "WrongCredentialsError"},
 		{"", known, 401, "AuthenticationRequiredError"},
 	} {
