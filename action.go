@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -46,6 +47,13 @@ type ActionSpec struct {
 	Serial func(input []byte) (string, error)
 	// Emit returns the event that the confirmed effect is; nil for most actions.
 	Emit func(connection string, origin Origin, input, output []byte) (Emission, error)
+
+	// Example is an input to try, as JSON; nil: the examples of the required
+	// fields are one.
+	Example json.RawMessage
+	// Method names the client's method, such as "Client.AddComment", for its doc
+	// comment.
+	Method string
 
 	client reflect.Type
 }
@@ -105,6 +113,7 @@ type ActionOption func(*actionOptions)
 type actionOptions struct {
 	settle                                   Settlement
 	find, fresh, claim, repeat, serial, emit any
+	example                                  any
 }
 
 // Find settles an unsure outcome by a look-up: fn has the type
@@ -139,6 +148,12 @@ func Serial[In any](fn func(In) string) ActionOption {
 	return func(o *actionOptions) { o.serial = fn }
 }
 
+// Example declares an input to try, for an action whose required fields alone do
+// not make a good one.
+func Example[In any](in In) ActionOption {
+	return func(o *actionOptions) { o.example = in }
+}
+
 // Emits declares that the confirmed effect is an event of the trigger.
 func Emits[E, In, Out any](trigger Trigger[E], key func(connection string, out Out) string, event func(Origin, In, Out) E) ActionOption {
 	return func(o *actionOptions) {
@@ -164,6 +179,14 @@ func NewAction[C, In, Out any](id, summary string, effect Effect, method func(C,
 	s := &ActionSpec{
 		ID: id, Summary: summary, Effect: effect, Settle: o.settle,
 		Input: reflect.TypeFor[In](), Output: reflect.TypeFor[Out](), client: reflect.TypeFor[C](),
+		Method: methodName(method),
+	}
+	if o.example != nil {
+		b, err := json.Marshal(typed[In](id, "Example", o.example))
+		if err != nil {
+			panic(fmt.Sprintf("funnel: action %s: encoding its example: %v", id, err))
+		}
+		s.Example = b
 	}
 	s.Invoke = func(ctx context.Context, client any, input []byte) ([]byte, error) {
 		c, in, err := clientAndInput[C, In](id, client, input)
@@ -244,6 +267,14 @@ func NewAction[C, In, Out any](id, summary string, effect Effect, method func(C,
 		}
 	}
 	return Action[In, Out]{spec: s}
+}
+
+// methodName returns "Client.AddComment" for (*Client).AddComment.
+func methodName(method any) string {
+	name := runtime.FuncForPC(reflect.ValueOf(method).Pointer()).Name()
+	name = name[strings.LastIndexByte(name, '/')+1:] // package.(*Type).Method
+	_, name, _ = strings.Cut(name, ".")
+	return strings.NewReplacer("(*", "", ")", "", "-fm", "").Replace(name)
 }
 
 func typed[F any](id, option string, fn any) F {

@@ -1,6 +1,7 @@
 package funnel
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -48,6 +49,29 @@ type Inline struct {
 	Code     bool   `json:"code,omitempty"`
 	// URL makes the span a link. Only Link and LinkWithin set it.
 	URL string `json:"url,omitempty"`
+}
+
+// Plain returns a document of plain text that came from outside: an empty line
+// begins a new paragraph, the lines of one stand in a row. Nothing in it becomes
+// markup.
+func Plain(text string) Document {
+	var d Document
+	var paragraph []string
+	flush := func() {
+		if len(paragraph) > 0 {
+			d.Blocks = append(d.Blocks, Paragraph(Data(strings.Join(paragraph, " "))))
+			paragraph = nil
+		}
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if line = strings.TrimSpace(line); line == "" {
+			flush()
+			continue
+		}
+		paragraph = append(paragraph, line)
+	}
+	flush()
+	return d
 }
 
 // NewDocument returns a document of the blocks.
@@ -147,8 +171,17 @@ func (d Document) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote and refuses unknown versions, block
-// types and links that are not http or https.
+// types and links that are not http or https. A JSON string is plain text, as
+// Plain reads it.
 func (d *Document) UnmarshalJSON(b []byte) error {
+	if b = bytes.TrimSpace(b); len(b) > 0 && b[0] == '"' {
+		var text string
+		if err := json.Unmarshal(b, &text); err != nil {
+			return fmt.Errorf("reading a document: %w", err)
+		}
+		*d = Plain(text)
+		return nil
+	}
 	var j documentJSON
 	if err := unmarshalStrict(b, &j); err != nil {
 		return fmt.Errorf("reading a document: %w", err)

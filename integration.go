@@ -20,7 +20,13 @@ type Integration struct {
 	Limits   Limits // what a connection keeps to unless configured otherwise
 	Actions  []AnyAction
 	Triggers []AnyTrigger
+	// Docs are the doc comments of the package's types and methods by their names,
+	// such as "Client.AddComment"; generated, so that there is no second text.
+	Docs map[string]string
 }
+
+// Doc returns the doc comment of a type or method, "" if it has none.
+func (in Integration) Doc(name string) string { return in.Docs[name] }
 
 // Limits bound what a connection is asked to do. Zero means no bound of that
 // kind.

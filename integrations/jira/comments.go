@@ -30,7 +30,7 @@ type UpdateCommentInput struct {
 type KeepCommentInput struct {
 	Issue    string          `json:"issue" doc:"Key of the issue" example:"SIRT-42" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
 	Name     string          `json:"name" minLength:"1" maxLength:"100" doc:"Which comment: an issue has one of each name" example:"enrich_user"`
-	Revision int             `json:"revision" doc:"Replaces what has at most this revision"`
+	Revision int             `json:"revision" doc:"Replaces what has at most this revision" example:"1"`
 	Body     funnel.Document `json:"body" doc:"Text of the comment"`
 }
 

@@ -28,11 +28,11 @@ const defaultWindow = 24 * time.Hour
 type OpenTicketInput struct {
 	Project     string          `json:"project" doc:"Key of the project" example:"SIRT" pattern:"^[A-Z][A-Z0-9_]+$"`
 	IssueType   string          `json:"issue_type" doc:"Name of the issue type" example:"Task"`
-	Summary     string          `json:"summary" doc:"One line; cut to 255 characters"`
+	Summary     string          `json:"summary" doc:"One line; cut to 255 characters" example:"Credential dumping tool on WS-0142"`
 	Description funnel.Document `json:"description" doc:"What it is about"`
 	Labels      []string        `json:"labels,omitempty" doc:"Further labels; white space in them becomes a hyphen"`
 	Priority    string          `json:"priority,omitempty" doc:"Name of the priority; the project's default if empty" example:"High"`
-	Fingerprint string          `json:"fingerprint" minLength:"1" doc:"What the ticket is about: within the window, one project gets one ticket for it"`
+	Fingerprint string          `json:"fingerprint" minLength:"1" doc:"What the ticket is about: within the window, one project gets one ticket for it" example:"credential-dumping:ws-0142"`
 	Window      funnel.Duration `json:"window,omitzero" doc:"How long the ticket stands for repeats; 24h if not set" example:"24h"`
 	Follows     string          `json:"follows,omitempty" doc:"Key of a ticket about the same thing that is done and that this one follows" example:"SIRT-42"`
 }

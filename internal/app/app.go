@@ -194,7 +194,7 @@ func (a *App) assemble(sources []intake.Source, settings map[string][]byte) {
 		hosts = append(hosts, u.Hostname())
 	}
 	a.handler = httpapi.New(httpapi.Options{
-		Intake: receiver, Reader: a.store, Control: a.engine, Status: a.Status, Ready: a.ready, Tokens: a.tokens, Metrics: a.metrics,
+		Intake: receiver, Reader: a.store, Control: a.engine, Caller: a.engine, Status: a.Status, Ready: a.ready, Tokens: a.tokens, Metrics: a.metrics,
 		Registry: a.o.Registry, Version: a.o.Version, AllowedHosts: hosts, PublicURL: c.Server.PublicURL, Clock: a.o.Clock, Log: a.log, BehindProxy: c.Server.BehindProxy,
 	})
 }

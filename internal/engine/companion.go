@@ -64,7 +64,7 @@ func (x *exec) attend(run *record.Run, c *record.Change) {
 	if run.Kind == record.Playbook {
 		x.addTell(run, funnel.Status{State: "failed", Step: run.Step, Why: run.Why}, c)
 	}
-	if x.e.o.Notify == nil || run.Kind == record.Notify {
+	if x.e.o.Notify == nil || run.Kind == record.Notify || run.Kind == record.Call { // who called looks at the answer
 		return
 	}
 	input, err := x.e.o.Notify.Input(Attention{Run: run.ID, Event: run.EventID, Playbook: run.Playbook, Step: run.Step, Code: run.Code, Why: run.Why, URL: x.e.o.RunURL(run.ID)})

@@ -29,6 +29,7 @@ type Journal interface {
 	WaitCounts(ctx context.Context) (map[string]int, error)
 	Commit(record.Change) (record.Committed, error)
 	Claim(record.ClaimRequest) (record.Claimed, error)
+	Call(record.Event, record.Run) (run record.Run, duplicate bool, err error)
 	Retry(run int64, now time.Time) error
 	Skip(run int64, path string, now time.Time) error
 	Cancel(run int64, now time.Time) ([]int64, error)
@@ -224,6 +225,8 @@ func (e *Engine) body(l record.Loaded) func(*funnel.Run) error {
 	switch l.Run.Kind {
 	case record.Tell, record.Notify:
 		return func(r *funnel.Run) error { return e.companion(r, l) }
+	case record.Call:
+		return func(r *funnel.Run) error { return e.call(r, l.Run) }
 	}
 	p, ok := e.o.Registry.Playbook(l.Run.Playbook)
 	if !ok {

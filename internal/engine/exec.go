@@ -203,27 +203,33 @@ func (x *exec) enter(path, action string, input []byte) (s *record.Step, entered
 // connection returns the named connection, else the event's, else the only one
 // of the action's integration.
 func (x *exec) connection(spec *funnel.ActionSpec, name string) (*Connection, error) {
-	integration := spec.Integration()
 	if name == "" && x.event.Connection != "" {
-		if c := x.e.o.Connections[x.event.Connection]; c != nil && c.Integration == integration {
+		if c := x.e.o.Connections[x.event.Connection]; c != nil && c.Integration == spec.Integration() {
 			return c, nil
 		}
 	}
+	return x.e.connection(spec, name)
+}
+
+// connection returns the named connection, else the only one of the action's
+// integration.
+func (e *Engine) connection(spec *funnel.ActionSpec, name string) (*Connection, error) {
+	integration := spec.Integration()
 	if name != "" {
-		c := x.e.o.Connections[name]
+		c := e.o.Connections[name]
 		if c == nil || c.Integration != integration {
 			return nil, funnel.Errorf(funnel.Invalid, "%s needs connection %s of integration %s, which is not configured", spec.ID, name, integration)
 		}
 		return c, nil
 	}
 	var only *Connection
-	for _, name := range slices.Sorted(maps.Keys(x.e.o.Connections)) {
-		c := x.e.o.Connections[name]
+	for _, name := range slices.Sorted(maps.Keys(e.o.Connections)) {
+		c := e.o.Connections[name]
 		if c.Integration != integration {
 			continue
 		}
 		if only != nil {
-			return nil, funnel.Errorf(funnel.Invalid, "%s could use connection %s or %s: name one in the playbook", spec.ID, only.Name, c.Name)
+			return nil, funnel.Errorf(funnel.Invalid, "%s could use connection %s or %s: name one", spec.ID, only.Name, c.Name)
 		}
 		only = c
 	}

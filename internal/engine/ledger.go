@@ -59,7 +59,7 @@ func (x *exec) effect(s *record.Step, spec *funnel.ActionSpec, conn *Connection)
 // playbookName names what the run does in effect keys; a companion is not the
 // playbook that it accompanies.
 func (x *exec) playbookName() string {
-	if x.run.Kind == record.Playbook {
+	if x.run.Kind == record.Playbook || x.run.Kind == record.Call {
 		return x.run.Playbook
 	}
 	if x.run.Kind == record.Notify { // there is one for each failure

@@ -30,6 +30,7 @@ var (
 	_ Reader  = (*store.Store)(nil)
 	_ Control = (*engine.Engine)(nil)
 	_ Tokens  = (*auth.Tokens)(nil)
+	_ Caller  = (*engine.Engine)(nil)
 )
 
 const (
@@ -64,13 +65,18 @@ type house struct {
 	wrong   []string
 	health  Status
 	limited time.Duration
+
+	calls    []engine.Call
+	called   record.Run // what a call's run becomes
+	uncalled error
+	draining bool
 }
 
 func newHouse(t *testing.T, change ...func(*Options)) *house {
 	t.Helper()
 	h := &house{result: intake.Result{Verdict: record.Accepted, EventID: 17, Runs: 2}}
 	o := Options{
-		Intake: h, Reader: h, Control: h, Tokens: h, Registry: registry(), Metrics: metrics.New(),
+		Intake: h, Reader: h, Control: h, Caller: h, Tokens: h, Registry: registry(), Metrics: metrics.New(),
 		Status: func(context.Context) Status { return h.health }, Ready: func(context.Context) []string { return h.wrong },
 		Version: "1.2.3", PublicURL: "https://funnel.example.com", AllowedHosts: []string{"listen.example.com:8080"},
 		Clock: func() time.Time { return noon }, Log: slog.New(slog.NewTextHandler(&h.log, nil)),
@@ -86,17 +92,24 @@ func newHouse(t *testing.T, change ...func(*Options)) *house {
 type echoClient struct{}
 
 type echoInput struct {
-	Text string `json:"text"`
+	Text string `json:"text" example:"hello" maxLength:"20"`
 }
+
+type echoBlock struct {
+	Host string `json:"host" example:"WS-0142"`
+}
+
+func (echoClient) Block(context.Context, echoBlock) (echoBlock, error) { return echoBlock{}, nil }
 
 func (echoClient) Say(context.Context, echoInput) (echoInput, error) { return echoInput{}, nil }
 
 func registry() *funnel.Registry {
 	say := funnel.NewAction("echo.say_text", "Say a text.", funnel.Writes, echoClient.Say, funnel.Upsert)
+	block := funnel.NewAction("echo.block_host", "Block a host.", funnel.Contains, echoClient.Block, funnel.NoEvidence)
 	heard := funnel.NewTrigger("echo.heard", "Somebody said something.", func(funnel.Request) ([]funnel.Arrival[echoInput], error) { return nil, nil })
 	connect := funnel.Connect(func(context.Context, funnel.Env, struct{}) (echoClient, error) { return echoClient{}, nil })
 	return funnel.NewRegistry().
-		Add(funnel.Integration{Name: "echo", Summary: "Echoes.", Connect: connect, Actions: []funnel.AnyAction{say}, Triggers: []funnel.AnyTrigger{heard}}).
+		Add(funnel.Integration{Name: "echo", Summary: "Echoes.", Connect: connect, Actions: []funnel.AnyAction{say, block}, Triggers: []funnel.AnyTrigger{heard}}).
 		AddPlaybooks(funnel.NewPlaybook("answer", "Answers.", heard, func(*funnel.Run, echoInput) error { return nil }, funnel.Saves(90*time.Second)))
 }
 
@@ -179,6 +192,19 @@ func (h *house) do(what string) error {
 func (h *house) Retry(run int64) error             { return h.do("retry " + formatID(run)) }
 func (h *house) Skip(run int64, path string) error { return h.do("skip " + formatID(run) + " " + path) }
 func (h *house) Cancel(run int64) error            { return h.do("cancel " + formatID(run)) }
+
+func (h *house) Call(c engine.Call) (int64, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.uncalled != nil {
+		return 0, h.uncalled
+	}
+	h.calls = append(h.calls, c)
+	h.runs = append(h.runs, h.called)
+	return h.called.ID, nil
+}
+
+func (h *house) Draining() bool { return h.draining }
 
 func (h *house) Verify(header http.Header) (auth.Principal, bool) {
 	return auth.Principal{Name: "admin", Role: "admin"}, header.Get("Authorization") == "Bearer "+goodToken

@@ -24,6 +24,8 @@ type Problem struct {
 	Status int     `json:"status" doc:"The HTTP status" example:"409"`
 	Detail string  `json:"detail,omitempty" doc:"What is wrong here and what to do" example:"only a failed run can be retried"`
 	ID     string  `json:"id,omitempty" doc:"Names the entry in the server's log, of a fault of the server"`
+	Code   string  `json:"code,omitempty" doc:"Of an action that failed: what kind" enum:"invalid,not_found,conflict,unauthorized,throttled,unavailable,uncertain,internal"`
+	Run    string  `json:"run,omitempty" doc:"Of an action that failed: the address of its run" example:"/api/v1/runs/42"`
 	Faults []Fault `json:"errors,omitempty" doc:"The single faults of the request"`
 
 	retryAfter time.Duration

@@ -30,7 +30,7 @@ func newAPI(s *server) huma.API {
 			OpenAPI: "3.1.0",
 			Info:    &huma.Info{Title: "Funnel", Version: s.Version, Description: "Alerts come in, tickets with what is known about them come out."},
 			Components: &huma.Components{
-				Schemas:         huma.NewMapRegistry("#/components/schemas/", schemaName),
+				Schemas:         describeTypes(huma.NewMapRegistry("#/components/schemas/", schemaName)),
 				SecuritySchemes: map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "The admin token of the first start."}},
 			},
 			OnAddOperation: []huma.AddOpFunc{s.describeErrors},

@@ -58,6 +58,7 @@ type Options struct {
 	Intake   Intake
 	Reader   Reader
 	Control  Control
+	Caller   Caller
 	Tokens   Tokens
 	Registry *funnel.Registry
 	Metrics  *metrics.Metrics
@@ -112,6 +113,7 @@ func build(o Options) *server {
 	s.addEvents()
 	s.addDeliveries()
 	s.addCatalog()
+	s.addActions()
 	s.addHealth()
 	s.addIndex()
 	s.addDocs()

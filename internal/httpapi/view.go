@@ -13,7 +13,7 @@ type RunView struct {
 	ID        string       `json:"id" doc:"The run's id" example:"42"`
 	Address   string       `json:"address" doc:"Where the run with its steps is" example:"/api/v1/runs/42"`
 	Event     string       `json:"event" doc:"The id of the event that it runs for" example:"17"`
-	Kind      record.Kind  `json:"kind" enum:"playbook,tell,notify" doc:"A playbook's run, or one that tells about another"`
+	Kind      record.Kind  `json:"kind" enum:"playbook,tell,notify,call" doc:"A playbook's run, one that tells about another, or a call of one action"`
 	Parent    string       `json:"parent,omitempty" doc:"The run that it tells about"`
 	Playbook  string       `json:"playbook,omitempty" doc:"The playbook" example:"open_ticket"`
 	State     record.State `json:"state" enum:"queued,running,waiting,succeeded,failed,cancelled" doc:"How it stands"`

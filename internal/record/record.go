@@ -81,6 +81,7 @@ const (
 	Playbook Kind = "playbook"
 	Tell     Kind = "tell"   // says on the ticket that its parent waits or failed
 	Notify   Kind = "notify" // tells the notify target that its parent needs attention
+	Call     Kind = "call"   // one action that a person or a script called; its playbook is the action's ID
 )
 
 // Run is one execution of a playbook for one event.
@@ -103,7 +104,7 @@ type Run struct {
 	Code       string    // of a failure
 	Told       int       // how often its state was told; the next telling's revision
 	ToldWhy    string    // what was told last
-	Input      []byte    // of a companion: what it tells
+	Input      []byte    // of a companion: what it tells; of a call: with what
 }
 
 // Step is the journal entry of one step of a run.

@@ -17,6 +17,7 @@ import (
 // database is all that a store can do.
 type database interface {
 	Accept(record.Delivery, record.NewEvent) (int64, bool, []int64, error)
+	Call(record.Event, record.Run) (record.Run, bool, error)
 	Deliver(record.Delivery) error
 	Prove(record.Delivery, record.Proof) (record.Proven, error)
 	Commit(record.Change) (record.Committed, error)
@@ -50,7 +51,7 @@ type database interface {
 // directory, again if it was closed.
 func conform(t *testing.T, open func(dir string) (database, error)) {
 	for name, check := range map[string]func(*fixture){
-		"accept": checkAccept, "accept by delivery key": checkDeliveryKey, "deliver": checkDeliver,
+		"accept": checkAccept, "accept by delivery key": checkDeliveryKey, "deliver": checkDeliver, "call": checkCall,
 		"commit": checkCommit, "blobs": checkBlobs, "effects": checkEffects, "emit": checkEmit, "release": checkRelease,
 		"companions": checkCompanions, "claim": checkClaim, "claim passes": checkClaimPasses, "claim window": checkClaimWindow,
 		"prove": checkProve, "retry": checkRetry, "skip": checkSkip, "cancel": checkCancel,
