@@ -23,12 +23,12 @@ lint: ## Check format, vet and staticcheck
 	$(STATICCHECK) ./...
 	go mod verify
 
-generate: ## Write what is generated: format, reference documentation
+generate: ## Write what is generated: format, doc comments for the API, reference
 	$(GOFUMPT) -w .
-	go test ./internal/docgen -run Reference -update
+	go generate ./internal/docgen
 
 verify: ## Fail if what is generated is stale
-	go test ./internal/docgen -run Reference
+	go test -count=1 ./internal/docgen
 	go mod tidy -diff
 
 demo: ## Watch alerts become tickets

@@ -93,7 +93,7 @@ the host. Start with "funnel demo": it needs no account anywhere.`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.AddCommand(p.serve(), p.demo(), p.check(), p.list(), p.show(), p.token(), p.version())
+	root.AddCommand(p.serve(), p.demo(), p.check(), p.list(), p.show(), p.runCommand(), p.token(), p.version())
 	return root
 }
 

@@ -145,7 +145,11 @@ func (p *program) listRuns(r *remote) *cobra.Command {
 			var x runItem
 			err := json.Unmarshal(raw, &x)
 			name := x.Playbook
-			if x.Kind != "playbook" {
+			switch x.Kind {
+			case "playbook":
+			case "call":
+				name += " (call)"
+			default:
 				name += " (" + x.Kind + " of " + x.Parent + ")"
 			}
 			return []string{x.ID, x.Event, name, x.State, x.CreatedAt.Local().Format(time.DateTime), x.Why}, err

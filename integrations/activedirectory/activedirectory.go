@@ -37,5 +37,6 @@ func Integration() funnel.Integration {
 		Connect: funnel.Connect(Connect),
 		Limits:  funnel.Limits{Concurrency: maxIdle, Timeout: 10 * time.Second},
 		Actions: []funnel.AnyAction{LookupUser},
+		Docs:    docs(),
 	}
 }

@@ -66,6 +66,7 @@ func Integration() funnel.Integration {
 		Limits:   funnel.Limits{Concurrency: 8, Timeout: 30 * time.Second},
 		Actions:  []funnel.AnyAction{OpenTicket, GetIssue, SearchIssues, AddComment, UpdateComment, KeepComment, LinkIssues},
 		Triggers: []funnel.AnyTrigger{IssueCreated},
+		Docs:     docs(),
 	}
 }
 

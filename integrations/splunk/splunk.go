@@ -20,5 +20,6 @@ func Integration() funnel.Integration {
 		Name:     "splunk",
 		Summary:  "Receives alerts from Splunk Enterprise and Splunk Cloud.",
 		Triggers: []funnel.AnyTrigger{Alert},
+		Docs:     docs(),
 	}
 }

@@ -46,6 +46,7 @@ func Integration() funnel.Integration {
 		Connect: funnel.Connect(connect),
 		Limits:  funnel.Limits{Concurrency: 4, Rate: 4, Per: time.Minute, Daily: 500, Timeout: 30 * time.Second},
 		Actions: []funnel.AnyAction{FileReport, URLReport, DomainReport, IPReport},
+		Docs:    docs(),
 	}
 }
 

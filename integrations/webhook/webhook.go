@@ -31,6 +31,7 @@ func Integration() funnel.Integration {
 		Connect: funnel.Connect(connect),
 		Limits:  funnel.Limits{Concurrency: 4, Timeout: 15 * time.Second},
 		Actions: []funnel.AnyAction{Send},
+		Docs:    docs(),
 	}
 }
 

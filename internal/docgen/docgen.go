@@ -2,6 +2,8 @@
 // there is no second description of anything.
 package docgen
 
+//go:generate go test -count=1 . -run Current -update
+
 import (
 	"bytes"
 	"fmt"
@@ -80,22 +82,39 @@ func limits(l funnel.Limits) string {
 	return strings.Join(parts, ", ")
 }
 
-// fields returns a table of a struct's JSON fields, those of embedded structs
-// included.
+// fields returns a table of a struct's JSON fields.
 func fields(t reflect.Type) string {
-	rows := rows(t)
-	if len(rows) == 0 {
+	list := Fields(t)
+	if len(list) == 0 {
 		return "None.\n"
 	}
 	var b strings.Builder
 	b.WriteString("| field | type | meaning |\n|---|---|---|\n")
-	for _, row := range rows {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", row[0], row[1], row[2])
+	for _, f := range list {
+		kind, meaning := f.Type, f.Doc
+		if f.Example != "" {
+			meaning += fmt.Sprintf(" (for example `%s`)", f.Example)
+		}
+		if f.Optional {
+			kind += ", optional"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Name, kind, strings.ReplaceAll(meaning, "|", `\|`))
 	}
 	return b.String()
 }
 
-func rows(t reflect.Type) (list [][3]string) {
+// Field is one JSON field of a struct, in words for people.
+type Field struct {
+	Name     string
+	Type     string
+	Doc      string
+	Example  string
+	Optional bool
+}
+
+// Fields returns a struct's JSON fields, those of embedded structs included, from
+// its tags.
+func Fields(t reflect.Type) (list []Field) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -106,21 +125,16 @@ func rows(t reflect.Type) (list [][3]string) {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Anonymous && name == "" {
-			list = append(list, rows(f.Type)...)
+			list = append(list, Fields(f.Type)...)
 			continue
 		}
 		if !f.IsExported() || name == "-" || name == "" {
 			continue
 		}
-		meaning := strings.ReplaceAll(f.Tag.Get("doc"), "|", `\|`)
-		if example := f.Tag.Get("example"); example != "" {
-			meaning += fmt.Sprintf(" (for example `%s`)", strings.ReplaceAll(example, "|", `\|`))
-		}
-		kind := typeName(f.Type)
-		if strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero") {
-			kind += ", optional"
-		}
-		list = append(list, [3]string{name, kind, meaning})
+		list = append(list, Field{
+			Name: name, Type: typeName(f.Type), Doc: f.Tag.Get("doc"), Example: f.Tag.Get("example"),
+			Optional: strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero"),
+		})
 	}
 	return list
 }

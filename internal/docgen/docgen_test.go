@@ -13,20 +13,42 @@ import (
 	"github.com/funnelsec/funnel/playbooks"
 )
 
-var update = flag.Bool("update", false, "write the reference")
+var update = flag.Bool("update", false, "write what is generated")
 
-// TestReferenceIsCurrent is the twin of make generate.
+// TestReferenceIsCurrent and TestCommentsAreCurrent are the twins of make
+// generate.
 func TestReferenceIsCurrent(t *testing.T) {
 	r := funnel.NewRegistry().Add(all.Integrations()...).AddPlaybooks(playbooks.All()...)
-	got := docgen.Reference(r)
-	path := filepath.Join("..", "..", "docs", "reference", "README.md")
+	current(t, docgen.Reference(r), filepath.Join("..", "..", "docs", "reference", "README.md"))
+}
+
+func TestCommentsAreCurrent(t *testing.T) {
+	for _, in := range all.Integrations() {
+		dir := filepath.Join("..", "..", "integrations", in.Name)
+		source, err := docgen.Comments(in, dir)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		current(t, source, filepath.Join(dir, "docs_generated.go"))
+		for _, a := range in.Actions {
+			if name := a.Spec().Method; in.Doc(name) == "" && !*update {
+				t.Errorf("%s: the integration does not hand on the comment of %s: set Docs: docs() in Integration", in.Name, name)
+			}
+		}
+	}
+}
+
+// current compares a generated file with what it should be, or writes it.
+func current(t *testing.T, want []byte, path string) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
+		if err := os.WriteFile(path, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	want, err := os.ReadFile(path)
+	got, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%s is stale: run make generate (%v)", path, err)
 	}

@@ -62,11 +62,17 @@ type callable struct {
 
 func (s *server) newCallable(in funnel.Integration, action *funnel.ActionSpec) *callable {
 	schemas := s.api.OpenAPI().Components.Schemas
-	return &callable{
+	c := &callable{
 		s: s, in: in, action: action,
 		input:  schemas.Schema(action.Input, true, action.ID+".Input"),
 		output: schemas.Schema(action.Output, true, action.ID+".Outcome"),
 	}
+	for t, schema := range map[reflect.Type]*huma.Schema{action.Input: c.input, action.Output: c.output} {
+		if named := schemas.SchemaFromRef(schema.Ref); named != nil && named.Description == "" {
+			named.Description = in.Doc(t.Name())
+		}
+	}
+	return c
 }
 
 // operation describes the address. All of it comes from the action itself.
