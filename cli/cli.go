@@ -94,6 +94,7 @@ the host. Start with "funnel demo": it needs no account anywhere.`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.AddCommand(p.serve(), p.demo(), p.check(), p.list(), p.show(), p.runCommand(), p.token(), p.version())
+	root.AddCommand(p.control()...)
 	return root
 }
 

@@ -30,6 +30,8 @@ type Journal interface {
 	Commit(record.Change) (record.Committed, error)
 	Claim(record.ClaimRequest) (record.Claimed, error)
 	Call(record.Event, record.Run) (run record.Run, duplicate bool, err error)
+	Event(ctx context.Context, id int64) (record.Event, error)
+	Replay(event int64, playbooks []string, now time.Time) ([]int64, error)
 	Retry(run int64, now time.Time) error
 	Skip(run int64, path string, now time.Time) error
 	Cancel(run int64, now time.Time) ([]int64, error)

@@ -56,7 +56,7 @@ func TestOwnTicketIsAnEventOnce(t *testing.T) {
 			w := enriching(t)
 			w.start().one("a")
 			w.enriched(1)
-			events, err := w.store.Events(context.Background(), "", store.Page{Limit: 10})
+			events, err := w.store.Events(context.Background(), store.EventFilter{Page: store.Page{Limit: 10}})
 			if err != nil || len(events) != 2 || events[0].Depth != 1 || events[0].CauseEvent != events[1].ID {
 				t.Errorf("the events are %+v (%v)", events, err)
 			}
@@ -195,7 +195,7 @@ func TestLoopGuard(t *testing.T) {
 		}
 		after(time.Minute)
 		w.did("add_note", 1)
-		own, err := w.store.Events(context.Background(), record.Own, store.Page{Limit: 10})
+		own, err := w.store.Events(context.Background(), store.EventFilter{Disposition: record.Own, Page: store.Page{Limit: 10}})
 		if err != nil || len(own) != 1 {
 			t.Errorf("own events: %v (%v)", own, err)
 		}
@@ -215,7 +215,7 @@ func TestDepthIsBounded(t *testing.T) {
 		w.start().one("a")
 		after(time.Hour)
 		w.did("open_ticket", 4)
-		loops, err := w.store.Events(context.Background(), record.Loop, store.Page{Limit: 10})
+		loops, err := w.store.Events(context.Background(), store.EventFilter{Disposition: record.Loop, Page: store.Page{Limit: 10}})
 		if err != nil || len(loops) != 1 || loops[0].Depth != 4 {
 			t.Errorf("the ends of the chain: %+v (%v)", loops, err)
 		}

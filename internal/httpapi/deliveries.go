@@ -8,11 +8,15 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/funnelsec/funnel/internal/record"
+	"github.com/funnelsec/funnel/internal/store"
 )
 
 // DeliveriesQuery narrows a list of deliveries.
 type DeliveriesQuery struct {
-	Source string `query:"source" maxLength:"64" doc:"Only deliveries to this source"`
+	Source  string `query:"source" maxLength:"64" doc:"Only deliveries to this source"`
+	Verdict string `query:"verdict" enum:"accepted,duplicate,evidence,ignored,refused" doc:"Only deliveries that became this"`
+	Event   string `query:"event" pattern:"^[1-9][0-9]{0,18}$" doc:"Only deliveries that brought this event"`
+	Between
 	Page
 }
 
@@ -33,10 +37,23 @@ type DeliveryView struct {
 	Bytes      int            `json:"bytes" doc:"The size of the body"`
 }
 
-type deliveriesAnswer struct{ Body Deliveries }
+// DeliveryDetail is a delivery with the event that it brought.
+type DeliveryDetail struct {
+	DeliveryView
+	For *EventView `json:"event_summary,omitempty" doc:"The event; its address tells everything that became of it. Absent if the delivery brought none"`
+}
+
+type (
+	deliveriesAnswer struct{ Body Deliveries }
+	deliveryAnswer   struct{ Body DeliveryDetail }
+)
 
 func (s *server) addDeliveries() {
 	add(s, huma.Operation{OperationID: "list-deliveries", Method: http.MethodGet, Path: "/api/v1/deliveries", Tags: []string{"deliveries"}, Summary: "List deliveries"}, s.listDeliveries)
+	add(s, huma.Operation{
+		OperationID: "get-delivery", Method: http.MethodGet, Path: "/api/v1/deliveries/{id}", Tags: []string{"deliveries"}, Summary: "Get a delivery with its event",
+		Errors: []int{http.StatusNotFound},
+	}, s.getDelivery)
 }
 
 func (s *server) listDeliveries(ctx context.Context, q *DeliveriesQuery) (*deliveriesAnswer, error) {
@@ -44,12 +61,41 @@ func (s *server) listDeliveries(ctx context.Context, q *DeliveriesQuery) (*deliv
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Reader.Deliveries(ctx, q.Source, page)
+	filter := store.DeliveryFilter{Source: q.Source, Verdict: record.Verdict(q.Verdict), Since: q.Since, Until: q.Until, Page: page}
+	if q.Event != "" {
+		if filter.Event, err = parseQueryID("event", q.Event); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := s.Reader.Deliveries(ctx, filter)
 	if err != nil {
 		return nil, err
 	}
-	views, next := cut(rows, q.Limit, func(d record.Delivery) int64 { return d.ID }, func(d record.Delivery) DeliveryView {
-		return DeliveryView{ID: formatID(d.ID), Source: d.Source, ReceivedAt: d.ReceivedAt, Verdict: d.Verdict, Reason: d.Reason, Event: optionalID(d.EventID), Bytes: d.Bytes}
-	})
+	views, next := cut(rows, q.Limit, func(d record.Delivery) int64 { return d.ID }, viewDelivery)
 	return &deliveriesAnswer{Deliveries{Deliveries: views, Next: next}}, nil
+}
+
+func (s *server) getDelivery(ctx context.Context, in *ID) (*deliveryAnswer, error) {
+	id, err := in.number()
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.Reader.Delivery(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out := DeliveryDetail{DeliveryView: viewDelivery(d)}
+	if d.EventID != 0 {
+		event, err := s.Reader.Event(ctx, d.EventID)
+		if err != nil {
+			return nil, err
+		}
+		view := viewEvent(event)
+		out.For = &view
+	}
+	return &deliveryAnswer{out}, nil
+}
+
+func viewDelivery(d record.Delivery) DeliveryView {
+	return DeliveryView{ID: formatID(d.ID), Source: d.Source, ReceivedAt: d.ReceivedAt, Verdict: d.Verdict, Reason: d.Reason, Event: optionalID(d.EventID), Bytes: d.Bytes}
 }

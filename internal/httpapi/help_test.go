@@ -59,6 +59,11 @@ type house struct {
 	steps   []record.Step
 	arrived []record.Delivery
 	filter  store.RunFilter
+	caused  []record.Event
+
+	eventFilter    store.EventFilter
+	deliveryFilter store.DeliveryFilter
+
 	fail    error // of every read
 	panic   any   // of every read
 	control error
@@ -161,12 +166,30 @@ func (h *house) Event(_ context.Context, id int64) (record.Event, error) {
 	return record.Event{}, record.ErrNotFound
 }
 
-func (h *house) Events(_ context.Context, _ record.Disposition, p store.Page) ([]record.Event, error) {
-	return h.events[:min(len(h.events), p.Limit)], h.check()
+func (h *house) Events(_ context.Context, f store.EventFilter) ([]record.Event, error) {
+	h.mu.Lock()
+	h.eventFilter = f
+	h.mu.Unlock()
+	if f.CauseEvent != 0 {
+		return h.caused, h.check()
+	}
+	return h.events[:min(len(h.events), f.Limit)], h.check()
 }
 
-func (h *house) Deliveries(_ context.Context, _ string, p store.Page) ([]record.Delivery, error) {
-	return h.arrived[:min(len(h.arrived), p.Limit)], h.check()
+func (h *house) Deliveries(_ context.Context, f store.DeliveryFilter) ([]record.Delivery, error) {
+	h.mu.Lock()
+	h.deliveryFilter = f
+	h.mu.Unlock()
+	return h.arrived[:min(len(h.arrived), f.Limit)], h.check()
+}
+
+func (h *house) Delivery(_ context.Context, id int64) (record.Delivery, error) {
+	for _, d := range h.arrived {
+		if d.ID == id {
+			return d, h.check()
+		}
+	}
+	return record.Delivery{}, record.ErrNotFound
 }
 
 func (h *house) Summarize(context.Context) (store.Summary, error) {
@@ -205,6 +228,13 @@ func (h *house) Call(c engine.Call) (int64, error) {
 }
 
 func (h *house) Draining() bool { return h.draining }
+
+func (h *house) Replay(_ context.Context, event int64, playbook string) ([]int64, error) {
+	if err := h.do("replay " + formatID(event) + " " + playbook); err != nil {
+		return nil, err
+	}
+	return []int64{h.runs[0].ID}, nil
+}
 
 func (h *house) Verify(header http.Header) (auth.Principal, bool) {
 	return auth.Principal{Name: "admin", Role: "admin"}, header.Get("Authorization") == "Bearer "+goodToken

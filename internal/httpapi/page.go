@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/funnelsec/funnel/internal/store"
 )
@@ -25,6 +26,12 @@ func (i ID) number() (int64, error) {
 type Page struct {
 	Before string `query:"before" pattern:"^[1-9][0-9]{0,18}$" doc:"Only what is older than this id; a page's next"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most so many"`
+}
+
+// Between narrows a list to a time.
+type Between struct {
+	Since time.Time `query:"since" doc:"Only what was received then or later (RFC 3339)" example:"2026-11-23T00:00:00Z"`
+	Until time.Time `query:"until" doc:"Only what was received before (RFC 3339)" example:"2026-11-24T00:00:00Z"`
 }
 
 // ask returns the page with one row more than asked for, which tells whether

@@ -31,8 +31,9 @@ type Reader interface {
 	Runs(context.Context, store.RunFilter) ([]record.Run, error)
 	Steps(ctx context.Context, run int64) ([]record.Step, error)
 	Event(ctx context.Context, id int64) (record.Event, error)
-	Events(context.Context, record.Disposition, store.Page) ([]record.Event, error)
-	Deliveries(ctx context.Context, source string, p store.Page) ([]record.Delivery, error)
+	Events(context.Context, store.EventFilter) ([]record.Event, error)
+	Deliveries(context.Context, store.DeliveryFilter) ([]record.Delivery, error)
+	Delivery(ctx context.Context, id int64) (record.Delivery, error)
 	Summarize(context.Context) (store.Summary, error)
 	WaitCounts(context.Context) (map[string]int, error)
 }
@@ -43,6 +44,9 @@ type Control interface {
 	Retry(run int64) error
 	Skip(run int64, path string) error
 	Cancel(run int64) error
+	// Replay lets playbooks run again for an event: the named one, or all. An
+	// error of code Conflict says why nothing can.
+	Replay(ctx context.Context, event int64, playbook string) ([]int64, error)
 }
 
 // Tokens knows who may use the API.

@@ -110,7 +110,7 @@ func TestUnmatched(t *testing.T) {
 	if got := d.takes(request("lonely", good)); got.Verdict != record.Accepted || got.Runs != 0 {
 		t.Errorf("it is %+v", got)
 	}
-	list, err := d.store.Events(context.Background(), record.Unmatched, store.Page{Limit: 10})
+	list, err := d.store.Events(context.Background(), store.EventFilter{Disposition: record.Unmatched, Page: store.Page{Limit: 10}})
 	if err != nil || len(list) != 1 {
 		t.Errorf("unmatched events: %v (%v)", list, err)
 	}
@@ -142,7 +142,7 @@ func TestLoopGuard(t *testing.T) {
 	if got := d.takes(request("path", `{"key":"b","actor":"jdoe"}`)); got.Runs != 1 {
 		t.Errorf("a person's: %+v", got)
 	}
-	own, err := d.store.Events(context.Background(), record.Own, store.Page{Limit: 10})
+	own, err := d.store.Events(context.Background(), store.EventFilter{Disposition: record.Own, Page: store.Page{Limit: 10}})
 	if err != nil || len(own) != 1 || len(d.woken) != 1 {
 		t.Errorf("own events: %v (%v), woken %v", own, err, d.woken)
 	}

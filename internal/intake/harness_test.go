@@ -185,8 +185,8 @@ func (d *desk) refuses(r intake.Request, status int) *intake.Refusal {
 func (d *desk) rows() string {
 	d.Helper()
 	page := store.Page{Limit: 10_000}
-	deliveries, err1 := d.store.Deliveries(context.Background(), "", page)
-	events, err2 := d.store.Events(context.Background(), "", page)
+	deliveries, err1 := d.store.Deliveries(context.Background(), store.DeliveryFilter{Page: page})
+	events, err2 := d.store.Events(context.Background(), store.EventFilter{Page: page})
 	runs, err3 := d.store.Runs(context.Background(), store.RunFilter{Page: page})
 	if err := errors.Join(err1, err2, err3); err != nil {
 		d.Fatal(err)
@@ -196,7 +196,7 @@ func (d *desk) rows() string {
 
 func (d *desk) lastDelivery() record.Delivery {
 	d.Helper()
-	list, err := d.store.Deliveries(context.Background(), "", store.Page{Limit: 1})
+	list, err := d.store.Deliveries(context.Background(), store.DeliveryFilter{Page: store.Page{Limit: 1}})
 	if err != nil || len(list) == 0 {
 		d.Fatalf("there is no delivery (%v)", err)
 	}

@@ -38,8 +38,10 @@ type database interface {
 	Parked(context.Context, string, int) ([]int64, error)
 	WaitCounts(context.Context) (map[string]int, error)
 	Runs(context.Context, store.RunFilter) ([]record.Run, error)
-	Events(context.Context, record.Disposition, store.Page) ([]record.Event, error)
-	Deliveries(context.Context, string, store.Page) ([]record.Delivery, error)
+	Events(context.Context, store.EventFilter) ([]record.Event, error)
+	Deliveries(context.Context, store.DeliveryFilter) ([]record.Delivery, error)
+	Delivery(context.Context, int64) (record.Delivery, error)
+	Replay(event int64, playbooks []string, now time.Time) ([]int64, error)
 	Summarize(context.Context) (store.Summary, error)
 	Setting(string) ([]byte, error)
 	PutSetting(string, []byte) error
@@ -51,7 +53,7 @@ type database interface {
 // directory, again if it was closed.
 func conform(t *testing.T, open func(dir string) (database, error)) {
 	for name, check := range map[string]func(*fixture){
-		"accept": checkAccept, "accept by delivery key": checkDeliveryKey, "deliver": checkDeliver, "call": checkCall,
+		"accept": checkAccept, "accept by delivery key": checkDeliveryKey, "deliver": checkDeliver, "call": checkCall, "replay": checkReplay, "filters": checkFilters,
 		"commit": checkCommit, "blobs": checkBlobs, "effects": checkEffects, "emit": checkEmit, "release": checkRelease,
 		"companions": checkCompanions, "claim": checkClaim, "claim passes": checkClaimPasses, "claim window": checkClaimWindow,
 		"prove": checkProve, "retry": checkRetry, "skip": checkSkip, "cancel": checkCancel,
@@ -163,7 +165,7 @@ func (f *fixture) effect(key string) record.Effect {
 
 func (f *fixture) deliveries() (verdicts []record.Verdict) {
 	f.Helper()
-	list, err := f.db.Deliveries(f.Context(), "", store.Page{Limit: 100})
+	list, err := f.db.Deliveries(f.Context(), store.DeliveryFilter{Page: store.Page{Limit: 100}})
 	f.must(err)
 	for _, d := range slices.Backward(list) {
 		verdicts = append(verdicts, d.Verdict)
@@ -185,7 +187,7 @@ func checkAccept(f *fixture) {
 	f.want("the event", fmt.Sprintf("%+v", e), fmt.Sprintf("%+v", wanted))
 	r := f.get(runs[1])
 	f.want("the run", words(r.EventID, r.Kind, r.Playbook, r.State, r.CreatedAt), words(id, record.Playbook, "two", record.Queued, at(0)))
-	list, err := f.db.Deliveries(f.Context(), "s", store.Page{Limit: 10})
+	list, err := f.db.Deliveries(f.Context(), store.DeliveryFilter{Source: "s", Page: store.Page{Limit: 10}})
 	f.must(err)
 	f.want("the deliveries", words(len(list), list[0].Verdict, list[0].EventID == id, list[1].Verdict, list[1].Bytes, list[1].ReceivedAt), words(2, record.Duplicate, true, record.Accepted, 7, at(1)))
 	if _, err := f.db.Event(f.Context(), 999); !errors.Is(err, store.ErrNotFound) {
@@ -212,10 +214,10 @@ func checkDeliveryKey(f *fixture) {
 
 func checkDeliver(f *fixture) {
 	f.must(f.db.Deliver(record.Delivery{Source: "s", ReceivedAt: at(0), Verdict: record.Refused, Reason: "too deep", Bytes: 12}))
-	list, err := f.db.Deliveries(f.Context(), "", store.Page{Limit: 10})
+	list, err := f.db.Deliveries(f.Context(), store.DeliveryFilter{Page: store.Page{Limit: 10}})
 	f.must(err)
 	f.want("the delivery", fmt.Sprintf("%+v", list[0]), fmt.Sprintf("%+v", record.Delivery{ID: list[0].ID, Source: "s", ReceivedAt: at(0), Verdict: record.Refused, Reason: "too deep", Bytes: 12}))
-	events, err := f.db.Events(f.Context(), "", store.Page{Limit: 10})
+	events, err := f.db.Events(f.Context(), store.EventFilter{Page: store.Page{Limit: 10}})
 	f.must(err)
 	f.want("events", len(events), 0)
 }

@@ -76,7 +76,7 @@ func checkEffects(f *fixture) {
 	f.want("from the wrong state", words(done.Conflict, done.Runnable, done.EventID), "true [] 0")
 	steps, err := f.db.Steps(f.Context(), r.ID)
 	f.must(err)
-	events, err := f.db.Events(f.Context(), "", store.Page{Limit: 10})
+	events, err := f.db.Events(f.Context(), store.EventFilter{Page: store.Page{Limit: 10}})
 	f.must(err)
 	runs, err := f.db.Runs(f.Context(), store.RunFilter{Page: store.Page{Limit: 10}})
 	f.must(err)

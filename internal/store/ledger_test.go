@@ -241,10 +241,10 @@ func checkPages(f *fixture) {
 	f.put(f.get(1), func(r *record.Run) { r.State = record.Failed })
 	f.want("in a state", runs(store.RunFilter{State: record.Failed, Page: ten}), "1even ")
 	f.want("in a state, of another playbook", runs(store.RunFilter{State: record.Failed, Playbook: "odd", Page: ten}), "")
-	events, err := f.db.Events(ctx, record.Unmatched, ten)
+	events, err := f.db.Events(ctx, store.EventFilter{Disposition: record.Unmatched, Page: ten})
 	f.must(err)
 	f.want("unmatched events", words(len(events), events[0].ID), "1 5")
-	deliveries, err := f.db.Deliveries(ctx, "r", ten)
+	deliveries, err := f.db.Deliveries(ctx, store.DeliveryFilter{Source: "r", Page: ten})
 	f.must(err)
 	f.want("deliveries of a source", words(len(deliveries), deliveries[0].ID, deliveries[1].ID), "2 4 2")
 }

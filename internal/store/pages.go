@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/funnelsec/funnel/internal/record"
 )
@@ -29,6 +30,15 @@ type where struct {
 
 func (w *where) add(term string, arg any) {
 	w.terms, w.args = append(w.terms, term), append(w.args, arg)
+}
+
+func (w *where) between(since, until time.Time) {
+	if !since.IsZero() {
+		w.add("received_at >= ?", micros(since))
+	}
+	if !until.IsZero() {
+		w.add("received_at < ?", micros(until))
+	}
 }
 
 func (w *where) page(p Page) string {
@@ -59,31 +69,76 @@ func (s *Store) Runs(ctx context.Context, f RunFilter) ([]record.Run, error) {
 	return list(ctx, s.read, scanRun, "SELECT "+runColumns+" FROM run"+tail, w.args...)
 }
 
-// Events returns events without their bodies, the newest first; disposition
-// narrows them unless it is empty.
-func (s *Store) Events(ctx context.Context, disposition record.Disposition, p Page) ([]record.Event, error) {
+// EventFilter narrows a list of events; zero fields do not.
+type EventFilter struct {
+	Disposition record.Disposition
+	Source      string
+	Trigger     string
+	CauseEvent  int64     // only what effects of this event's runs are
+	Since       time.Time // received then or later
+	Until       time.Time // received before
+	Page
+}
+
+// Events returns events without their bodies, the newest first.
+func (s *Store) Events(ctx context.Context, f EventFilter) ([]record.Event, error) {
 	var w where
-	if disposition != "" {
-		w.add("disposition = ?", string(disposition))
+	if f.Disposition != "" {
+		w.add("disposition = ?", string(f.Disposition))
 	}
-	tail := w.page(p)
+	if f.Source != "" {
+		w.add("source = ?", f.Source)
+	}
+	if f.Trigger != "" {
+		w.add("trigger_id = ?", f.Trigger)
+	}
+	if f.CauseEvent != 0 {
+		w.add("cause_event <> 0 AND cause_event = ?", f.CauseEvent)
+	}
+	w.between(f.Since, f.Until)
+	tail := w.page(f.Page)
 	return list(ctx, s.read, scanEvent, "SELECT "+eventColumns+" FROM event"+tail, w.args...)
 }
 
-// Deliveries returns deliveries, the newest first; source narrows them unless it
-// is empty.
-func (s *Store) Deliveries(ctx context.Context, source string, p Page) ([]record.Delivery, error) {
+// DeliveryFilter narrows a list of deliveries; zero fields do not.
+type DeliveryFilter struct {
+	Source  string
+	Verdict record.Verdict
+	Event   int64
+	Since   time.Time // received then or later
+	Until   time.Time // received before
+	Page
+}
+
+const deliveryColumns = "id, source, received_at, verdict, reason, event_id, bytes"
+
+func scanDelivery(row scanner) (d record.Delivery, err error) {
+	var received int64
+	err = row.Scan(&d.ID, &d.Source, &received, &d.Verdict, &d.Reason, &d.EventID, &d.Bytes)
+	d.ReceivedAt = fromMicros(received)
+	return d, err
+}
+
+// Deliveries returns deliveries, the newest first.
+func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter) ([]record.Delivery, error) {
 	var w where
-	if source != "" {
-		w.add("source = ?", source)
+	if f.Source != "" {
+		w.add("source = ?", f.Source)
 	}
-	tail := w.page(p)
-	return list(ctx, s.read, func(row scanner) (d record.Delivery, err error) {
-		var received int64
-		err = row.Scan(&d.ID, &d.Source, &received, &d.Verdict, &d.Reason, &d.EventID, &d.Bytes)
-		d.ReceivedAt = fromMicros(received)
-		return d, err
-	}, "SELECT id, source, received_at, verdict, reason, event_id, bytes FROM delivery"+tail, w.args...)
+	if f.Verdict != "" {
+		w.add("verdict = ?", string(f.Verdict))
+	}
+	if f.Event != 0 {
+		w.add("event_id = ?", f.Event)
+	}
+	w.between(f.Since, f.Until)
+	tail := w.page(f.Page)
+	return list(ctx, s.read, scanDelivery, "SELECT "+deliveryColumns+" FROM delivery"+tail, w.args...)
+}
+
+// Delivery returns a delivery, or ErrNotFound.
+func (s *Store) Delivery(ctx context.Context, id int64) (record.Delivery, error) {
+	return one(ctx, s.read, scanDelivery, "SELECT "+deliveryColumns+" FROM delivery WHERE id = ?", id)
 }
 
 // Summary counts what there is.
