@@ -299,7 +299,7 @@ func TestSpecIsTheMux(t *testing.T) {
 				t.Errorf("%s %s: %d", method, path, got)
 			}
 			r.Header.Del("Authorization")
-			if guarded := op.Security != nil; (h.ask(r).Code == http.StatusUnauthorized) != guarded {
+			if guarded := op.Security != nil && len((*op.Security)[0]) > 0; (h.ask(r).Code == http.StatusUnauthorized) != guarded {
 				t.Errorf("%s %s: described as guarded: %v, but it is not so", method, path, guarded)
 			}
 		}

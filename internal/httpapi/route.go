@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,11 @@ func newAPI(s *server) huma.API {
 	return humago.New(mux{s}, huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
-			Info:    &huma.Info{Title: "Funnel", Version: s.Version, Description: "Alerts come in, tickets with what is known about them come out."},
+			Info: &huma.Info{
+				Title: "Funnel", Version: s.Version, Description: "Alerts come in, tickets with what is known about them come out.",
+				License: &huma.License{Name: "Apache License 2.0", Identifier: "Apache-2.0"},
+			},
+			Servers: []*huma.Server{{URL: "/", Description: "This server"}},
 			Components: &huma.Components{
 				Schemas:         describeTypes(huma.NewMapRegistry("#/components/schemas/", schemaName)),
 				SecuritySchemes: map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "The admin token of the first start."}},
@@ -58,8 +63,13 @@ func (s *server) route(pattern string, who access, handler http.HandlerFunc) {
 
 // plain adds a route that Huma does not serve, with its description.
 func (s *server) plain(op huma.Operation, who access, handler http.HandlerFunc) {
-	if who != open {
+	switch who {
+	case guarded:
 		op.Security = tokenSecurity()
+	case local:
+		op.Security = append(tokenSecurity(), map[string][]string{})
+	case open:
+		op.Security = []map[string][]string{{}} // nothing is needed
 	}
 	pattern := op.Method + " " + op.Path
 	if op.Path == "/" {
@@ -162,6 +172,10 @@ func (s *server) describeErrors(oapi *huma.OpenAPI, op *huma.Operation) {
 		op.Responses = map[string]*huma.Response{}
 	}
 	op.Responses["default"] = &huma.Response{Description: "A problem (RFC 9457)", Content: body}
+	if len(op.Security) > 0 && op.Security[0]["token"] != nil && !slices.Contains(op.Errors, http.StatusUnauthorized) {
+		op.Errors = append(op.Errors, http.StatusUnauthorized)
+	}
+	op.Errors = append(op.Errors, http.StatusMisdirectedRequest)
 	for _, status := range op.Errors {
 		op.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: body}
 	}
