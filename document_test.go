@@ -94,7 +94,7 @@ func TestDefang(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"see http://evil.example.test/a.b?c": "see hxxp://evil[.]example[.]test/a.b?c",
-		"HTTPS://a.example.test":             "hxxps://a[.]example[.]test",
+		"HTTPS://a.example.test":             "HXXPS://a[.]example[.]test",
 		"no link at 10.0.0.1":                "no link at 10.0.0.1",
 		"two http://a.b ftp://c.d/e.f":       "two hxxp://a[.]b fxp://c[.]d/e.f",
 	} {

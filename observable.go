@@ -1,7 +1,5 @@
 package funnel
 
-import "strings"
-
 // Kind is the kind of an observable.
 type Kind string
 
@@ -32,6 +30,8 @@ type Observable struct {
 type Observables struct {
 	Observables []Observable `json:"observables" doc:"Values that can be looked up"`
 }
+
+func (o *Observables) observed() *Observables { return o }
 
 // Observable returns the first observable of the kind, or "".
 func (o Observables) Observable(kind Kind) string {
@@ -70,34 +70,4 @@ func HashKind(value string) (Kind, bool) {
 		return SHA256, true
 	}
 	return "", false
-}
-
-var defangScheme = strings.NewReplacer("https://", "hxxps://", "http://", "hxxp://", "ftp://", "fxp://",
-	"HTTPS://", "hxxps://", "HTTP://", "hxxp://", "FTP://", "fxp://")
-
-// Defang makes URLs in the text inert: schemes become hxxp, hxxps or fxp, and
-// the dots of the host after them become "[.]", so that no reader's program
-// offers them as links. Defanging twice is the same as once.
-func Defang(text string) string {
-	if !strings.Contains(text, "://") {
-		return text
-	}
-	text = defangScheme.Replace(text)
-	var b strings.Builder
-	for {
-		i := strings.Index(text, "://")
-		if i < 0 {
-			b.WriteString(text)
-			return b.String()
-		}
-		b.WriteString(text[:i+3])
-		text = text[i+3:]
-		end := strings.IndexAny(text, "/?# \t\r\n\"'<>")
-		if end < 0 {
-			end = len(text)
-		}
-		host := strings.ReplaceAll(text[:end], "[.]", ".")
-		b.WriteString(strings.ReplaceAll(host, ".", "[.]"))
-		text = text[end:]
-	}
 }

@@ -21,6 +21,11 @@ type Request struct {
 
 	Fields      map[Kind][]string // the source's own mapping of observables to field names
 	Fingerprint []string          // the fields that make two alerts the same; empty: all observables
+
+	// Observe is given each event's observables, after decoding, with the arrival's
+	// text, and returns those that are kept. Intake sets it; nil keeps all. Decoders
+	// leave it alone.
+	Observe func(mapped []Observable, text string) []Observable
 }
 
 // Arrival is one event that a trigger found in a delivery.
@@ -35,7 +40,15 @@ type Arrival[E any] struct {
 	Actor string
 	// Evidence is set when the event proves one of our own effects.
 	Evidence *Evidence
+	// Text is free text of the event, such as a summary and a description, in which
+	// intake looks for observables. What it finds beyond the event's own follows
+	// them, with the field "text"; so the event's type must embed Observables. It is
+	// not stored. The first 256 KiB are read.
+	Text string
 }
+
+// observer is what an event type is that embeds Observables.
+type observer interface{ observed() *Observables }
 
 // Evidence says that an effect of ours was made.
 type Evidence struct {
@@ -113,6 +126,10 @@ func NewTrigger[E any](id, summary string, decode func(Request) ([]Arrival[E], e
 		}
 		arrivals := make([]AnyArrival, len(found))
 		for i, a := range found {
+			if o, ok := any(&a.Event).(observer); ok && req.Observe != nil {
+				own := o.observed()
+				own.Observables = req.Observe(own.Observables, a.Text)
+			}
 			data, err := json.Marshal(a.Event)
 			if err != nil {
 				return nil, fmt.Errorf("encoding an event of %s: %w", id, err)

@@ -15,20 +15,20 @@ const propertyComment = "funnel.comment"
 
 // AddCommentInput is the input of jira.add_comment.
 type AddCommentInput struct {
-	Issue string          `json:"issue" doc:"Key of the issue" example:"SIRT-42" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
+	Issue string          `json:"issue" doc:"Key of the issue" example:"SIRT-1" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
 	Body  funnel.Document `json:"body" doc:"Text of the comment"`
 }
 
 // UpdateCommentInput is the input of jira.update_comment.
 type UpdateCommentInput struct {
-	Issue string          `json:"issue" doc:"Key of the issue" example:"SIRT-42" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
-	ID    string          `json:"id" doc:"ID of the comment" example:"10105" pattern:"^[0-9]+$"`
+	Issue string          `json:"issue" doc:"Key of the issue" example:"SIRT-1" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
+	ID    string          `json:"id" doc:"ID of the comment" example:"20001" pattern:"^[0-9]+$"`
 	Body  funnel.Document `json:"body" doc:"Text of the comment"`
 }
 
 // KeepCommentInput is the input of jira.keep_comment.
 type KeepCommentInput struct {
-	Issue    string          `json:"issue" doc:"Key of the issue" example:"SIRT-42" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
+	Issue    string          `json:"issue" doc:"Key of the issue" example:"SIRT-1" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
 	Name     string          `json:"name" minLength:"1" maxLength:"100" doc:"Which comment: an issue has one of each name" example:"enrich_user"`
 	Revision int             `json:"revision" doc:"Replaces what has at most this revision" example:"1"`
 	Body     funnel.Document `json:"body" doc:"Text of the comment"`
@@ -36,8 +36,8 @@ type KeepCommentInput struct {
 
 // Comment is a comment in Jira.
 type Comment struct {
-	ID        string `json:"id" doc:"ID of the comment" example:"10105"`
-	Issue     string `json:"issue" doc:"Key of the issue" example:"SIRT-42"`
+	ID        string `json:"id" doc:"ID of the comment" example:"20001"`
+	Issue     string `json:"issue" doc:"Key of the issue" example:"SIRT-1"`
 	URL       string `json:"url" doc:"Page for people"`
 	Unchanged bool   `json:"unchanged,omitempty" doc:"A later revision stood there already and was left alone"`
 }

@@ -10,14 +10,14 @@ import (
 
 // GetIssueInput is the input of jira.get_issue.
 type GetIssueInput struct {
-	Issue string `json:"issue" doc:"Key of the issue" example:"SIRT-42" pattern:"^([A-Z][A-Z0-9_]+-)?[0-9]+$"`
+	Issue string `json:"issue" doc:"Key of the issue" example:"SIRT-1" pattern:"^([A-Z][A-Z0-9_]+-)?[0-9]+$"`
 }
 
 // Issue is an issue in Jira. Its texts were written by people: show them as data.
 type Issue struct {
 	Found          bool       `json:"found" doc:"Whether there is such an issue that the account may see"`
-	ID             string     `json:"id,omitempty" doc:"Numeric ID" example:"10042"`
-	Key            string     `json:"key,omitempty" doc:"Key; changes when the issue is moved to another project" example:"SIRT-42"`
+	ID             string     `json:"id,omitempty" doc:"Numeric ID" example:"10001"`
+	Key            string     `json:"key,omitempty" doc:"Key; changes when the issue is moved to another project" example:"SIRT-1"`
 	Project        string     `json:"project,omitempty" doc:"Key of the project" example:"SIRT"`
 	Summary        string     `json:"summary,omitempty" doc:"Summary"`
 	Status         string     `json:"status,omitempty" doc:"Name of the status" example:"To Do"`

@@ -38,7 +38,8 @@ var (
 	// GetIssue reads an issue.
 	GetIssue = funnel.NewAction("jira.get_issue", "Get an issue.", funnel.Reads, (*Client).GetIssue)
 	// SearchIssues searches for issues.
-	SearchIssues = funnel.NewAction("jira.search_issues", "Search for issues.", funnel.Reads, (*Client).SearchIssues)
+	SearchIssues = funnel.NewAction("jira.search_issues", "Search for issues.", funnel.Reads, (*Client).SearchIssues,
+		funnel.Example(SearchIssuesInput{Project: "SIRT", Labels: []string{"funnel"}}))
 	// AddComment comments on an issue.
 	AddComment = funnel.NewAction("jira.add_comment", "Comment on an issue.", funnel.Writes, (*Client).AddComment,
 		funnel.Find((*Client).findComment))

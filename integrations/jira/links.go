@@ -11,8 +11,8 @@ import (
 // type Blocks, the inward issue blocks the outward issue.
 type LinkIssuesInput struct {
 	Type    string `json:"type" doc:"Name of the link type" example:"Relates"`
-	Inward  string `json:"inward" doc:"Key of the issue that the link leads from" example:"SIRT-43" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
-	Outward string `json:"outward" doc:"Key of the issue that the link leads to" example:"SIRT-42" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
+	Inward  string `json:"inward" doc:"Key of the issue that the link leads from" example:"SIRT-2" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
+	Outward string `json:"outward" doc:"Key of the issue that the link leads to" example:"SIRT-1" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
 }
 
 // Link is the outcome of jira.link_issues.

@@ -34,13 +34,13 @@ type OpenTicketInput struct {
 	Priority    string          `json:"priority,omitempty" doc:"Name of the priority; the project's default if empty" example:"High"`
 	Fingerprint string          `json:"fingerprint" minLength:"1" doc:"What the ticket is about: within the window, one project gets one ticket for it" example:"credential-dumping:ws-0142"`
 	Window      funnel.Duration `json:"window,omitzero" doc:"How long the ticket stands for repeats; 24h if not set" example:"24h"`
-	Follows     string          `json:"follows,omitempty" doc:"Key of a ticket about the same thing that is done and that this one follows" example:"SIRT-42"`
+	Follows     string          `json:"follows,omitempty" doc:"Key of a ticket about the same thing that is done and that this one follows" example:"SIRT-1"`
 }
 
 // Ticket is the outcome of jira.open_ticket.
 type Ticket struct {
-	ID        string     `json:"id" doc:"Numeric ID of the issue" example:"10042"`
-	Key       string     `json:"key" doc:"Key of the issue" example:"SIRT-42"`
+	ID        string     `json:"id" doc:"Numeric ID of the issue" example:"10001"`
+	Key       string     `json:"key" doc:"Key of the issue" example:"SIRT-1"`
 	Project   string     `json:"project" doc:"Key of the project" example:"SIRT"`
 	URL       string     `json:"url" doc:"Page for people"`
 	Repeat    bool       `json:"repeat" doc:"The ticket was opened before for the same thing"`

@@ -13,8 +13,8 @@ import (
 // says why and Observables are those of the alert; for one that a person
 // created both are empty.
 type IssueEvent struct {
-	ID       string    `json:"id" doc:"Numeric ID of the issue" example:"10042"`
-	Key      string    `json:"key" doc:"Key of the issue" example:"SIRT-42"`
+	ID       string    `json:"id" doc:"Numeric ID of the issue" example:"10001"`
+	Key      string    `json:"key" doc:"Key of the issue" example:"SIRT-1"`
 	Project  string    `json:"project" doc:"Key of the project" example:"SIRT"`
 	Summary  string    `json:"summary" doc:"Summary"`
 	Creator  Person    `json:"creator,omitzero" doc:"Who created it; absent if Funnel opened it"`

@@ -11,7 +11,7 @@ import (
 
 // DomainReportInput is the input of virustotal.domain_report.
 type DomainReportInput struct {
-	Domain string `json:"domain" doc:"Domain or host name, in ASCII" example:"www.example.com" minLength:"3" maxLength:"254"`
+	Domain string `json:"domain" doc:"Domain or host name, in ASCII" example:"www.example.org" minLength:"3" maxLength:"254"`
 }
 
 // DomainResult is what VirusTotal knows about a domain. Its texts were written by

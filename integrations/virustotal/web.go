@@ -11,7 +11,7 @@ import (
 
 // URLReportInput is the input of virustotal.url_report.
 type URLReportInput struct {
-	URL string `json:"url" doc:"URL, http or https; user and password in it are not sent" example:"https://www.example.com/login" minLength:"8" maxLength:"4096"`
+	URL string `json:"url" doc:"URL, http or https; user and password in it are not sent" example:"https://www.example.org/" minLength:"8" maxLength:"4096"`
 }
 
 // URLResult is what VirusTotal knows about a URL. Its texts were written by

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -28,7 +29,7 @@ type world struct {
 	splunk    *splunkfake.Search
 	servers   []*http.Server
 
-	jiraURL, scannerURL, splunkURL string
+	jiraURL, scannerURL, splunkURL, chatURL string
 }
 
 // newWorld starts the fakes. The tracker's search index lags a little, as the
@@ -49,12 +50,18 @@ func newWorld() (_ *world, err error) {
 	for _, s := range []struct {
 		url     *string
 		handler http.Handler
-	}{{&w.jiraURL, w.jira}, {&w.scannerURL, w.scanner}, {&w.splunkURL, w.splunk}} {
+	}{{&w.jiraURL, w.jira}, {&w.scannerURL, w.scanner}, {&w.splunkURL, w.splunk}, {&w.chatURL, http.HandlerFunc(hear)}} {
 		if *s.url, err = w.serve(s.handler); err != nil {
 			return nil, err
 		}
 	}
 	return w, nil
+}
+
+// hear is a chat that takes every message.
+func hear(res http.ResponseWriter, req *http.Request) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(req.Body, 1<<20))
+	res.WriteHeader(http.StatusNoContent)
 }
 
 func (w *world) serve(h http.Handler) (string, error) {
@@ -100,7 +107,7 @@ func (w *world) configuration(dir, listen string) (path string, env []string, ho
 	if err := os.WriteFile(ca, w.directory.CAPEM(), 0o600); err != nil {
 		return "", nil, hooks, fmt.Errorf("writing the simulated directory's authority: %w", err)
 	}
-	text := fmt.Sprintf(template, listen, w.jiraURL, jirafake.DefaultEmail, w.directory.URL(), directoryfake.DemoBaseDN, directoryfake.DemoBindName, ca, w.scannerURL, w.splunkURL)
+	text := fmt.Sprintf(template, listen, w.jiraURL, jirafake.DefaultEmail, w.directory.URL(), directoryfake.DemoBaseDN, directoryfake.DemoBindName, ca, w.scannerURL, w.chatURL, w.splunkURL)
 	path = filepath.Join(dir, "funnel.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return "", nil, hooks, fmt.Errorf("writing the demo's configuration: %w", err)
@@ -134,6 +141,9 @@ connections:
     integration: virustotal
     options: {url: "%s", api_key: "${env:DEMO_SCANNER_KEY}"}
     limits: {rate: 240/m, daily: 100000}
+  chat:
+    integration: webhook
+    options: {url: "%s"}
 sources:
   splunk:
     trigger: splunk.alert

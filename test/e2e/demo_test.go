@@ -1,4 +1,3 @@
-// Package e2e runs the built program from the outside, as a newcomer would.
 package e2e
 
 import (
@@ -8,42 +7,17 @@ import (
 	"errors"
 	"io"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
 
-var build struct {
-	once sync.Once
-	path string
-	err  error
-}
-
-// program builds the command once and returns its path.
-func program(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	build.once.Do(func() {
-		build.path = filepath.Join(dir, "funnel")
-		out, err := exec.Command("go", "build", "-o", build.path, "../../cmd/funnel").CombinedOutput()
-		if err != nil {
-			build.err = errors.New(string(out))
-		}
-	})
-	if build.err != nil {
-		t.Fatalf("building the program: %v", build.err)
-	}
-	return build.path
-}
-
-// TestCommands has everything that needs the program in one test, so that it is
-// built once.
+// TestCommands uses the program's commands from the outside.
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	path := program(t)
 	t.Run("demo once", func(t *testing.T) {
 		out := run(t, path, 0, "demo", "--once", "--every", "50ms", "--listen", "127.0.0.1:0")
