@@ -39,7 +39,7 @@ func TestExamplesRunOnTheDemo(t *testing.T) {
 		}
 		ran++
 	}
-	if ran < 20 {
+	if ran < 13 {
 		t.Errorf("only %d actions ran", ran)
 	}
 }
