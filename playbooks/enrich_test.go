@@ -188,7 +188,7 @@ func TestPeoplesIssues(t *testing.T) {
 	t.Parallel()
 	e := created(user("jdoe"), hash())
 	e.Alert = nil
-	for _, p := range []*funnel.Playbook{EnrichUser, EnrichFile} {
+	for _, p := range []*funnel.Playbook{EnrichUser, EnrichFile, EnrichNetwork} {
 		wantPaths(t, funneltest.Run(t, p, e, nil), "")
 		if in, told := funneltest.Tell[jira.KeepCommentInput](t, p, e, funnel.Status{State: "failed"}); told {
 			t.Errorf("%s tells about an issue of a person: %+v", p.Name, in)

@@ -13,7 +13,9 @@ import (
 )
 
 // All returns the shipped playbooks.
-func All() []*funnel.Playbook { return []*funnel.Playbook{OpenTicket, EnrichUser, EnrichFile} }
+func All() []*funnel.Playbook {
+	return []*funnel.Playbook{OpenTicket, EnrichUser, EnrichFile, EnrichNetwork}
+}
 
 // instant writes a time for people.
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }

@@ -29,10 +29,14 @@ const (
 // File is a file that can be detected.
 type File struct{ Name, MD5, SHA256 string }
 
+// Link is where on the network a detection leads.
+type Link struct{ URL, Domain, IP string }
+
 // Options are the world in which detections happen.
 type Options struct {
 	Users []string  // accounts; without any, detections name no user
 	Files []File    // in the order of the rules; without any, detections name no file
+	Links []Link    // taken in turn by what came from or calls the network; without any, nothing does
 	Start time.Time // of the first detection; zero: 2026-01-05 08:00 UTC
 }
 
@@ -50,6 +54,7 @@ type Detection struct {
 	User      string
 	SrcIP     string
 	File      File
+	Link      Link
 	Time      time.Time
 }
 
@@ -124,6 +129,9 @@ func detection(chance *rand.Rand, o Options, i int) Detection {
 	}
 	if len(o.Files) > 0 {
 		d.File = o.Files[i%len(o.Files)]
+	}
+	if len(o.Links) > 0 && (r.category == "initial-access" || r.category == "command-and-control") {
+		d.Link = o.Links[i/2%len(o.Links)]
 	}
 	return d
 }

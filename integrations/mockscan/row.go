@@ -11,7 +11,7 @@ import (
 // Splunk's internal ones. Values are strings or lists of strings.
 func (d Detection) Row() map[string]any {
 	epoch := strconv.FormatInt(d.Time.Unix(), 10)
-	return map[string]any{
+	row := map[string]any{
 		"detection_id": d.ID, "rule": d.Rule, "severity": d.Severity, "signature": d.Signature, "category": d.Category,
 		"action": d.Action, "dest": d.Host, "user": d.User, "src_ip": d.SrcIP, "vendor_product": "MockScan Endpoint",
 		"file_name": d.File.Name, "file_path": d.path(), "md5": d.File.MD5, "file_hash": d.File.SHA256,
@@ -26,6 +26,12 @@ func (d Detection) Row() map[string]any {
 		"_time": epoch + fmt.Sprintf(".%03d", d.Time.Nanosecond()/1_000_000), "_indextime": epoch, "_raw": d.Raw(), "_serial": "0",
 		"_si": []string{"splunk01", "endpoint"}, "_sourcetype": "mockscan:detection", "_kv": "1",
 	}
+	for name, value := range map[string]string{"url": d.Link.URL, "url_domain": d.Link.Domain, "dest_ip": d.Link.IP} {
+		if value != "" {
+			row[name] = value
+		}
+	}
+	return row
 }
 
 // Raw returns the scanner's log line.

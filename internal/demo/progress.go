@@ -175,15 +175,18 @@ func (p *progress) judge(alerts []mockscan.Detection, sender *splunkfake.Sender,
 	for _, e := range sender.Journal() {
 		acked[e.Marker] = acked[e.Marker] || e.Acked
 	}
-	want := 0
+	want, linked := 0, 0
 	for _, d := range alerts {
 		if acked[d.ID] && d.Kind != mockscan.Repeat {
 			want++
+			if d.Link != (mockscan.Link{}) {
+				linked++
+			}
 		}
 	}
 	var faults []string
 	issues := p.world.jira.Issues()
-	comments := 0
+	comments, networked := 0, 0
 	for _, issue := range issues {
 		names := map[string]int{}
 		for _, c := range issue.Comments {
@@ -195,9 +198,13 @@ func (p *progress) judge(alerts []mockscan.Detection, sender *splunkfake.Sender,
 				faults = append(faults, fmt.Sprintf("%s has %d comments of %s", issue.Key, names[name], name))
 			}
 		}
+		networked += names["enrich_network"]
 	}
 	if len(issues) != want {
 		faults = append(faults, fmt.Sprintf("there are %d tickets, and there should be %d", len(issues), want))
+	}
+	if networked != linked {
+		faults = append(faults, fmt.Sprintf("there are %d comments of enrich_network, and there should be %d", networked, linked))
 	}
 	for _, r := range runs {
 		if r.State == "failed" {

@@ -96,7 +96,11 @@ func detections(n int) []mockscan.Detection {
 	for _, f := range virustotalfake.Demo() {
 		files = append(files, mockscan.File{Name: f.Name, MD5: f.MD5, SHA256: f.SHA256})
 	}
-	return mockscan.Alerts(7, n, mockscan.Options{Users: []string{"jdoe", "rroe", "mmajor", "jstiles", "jpublic"}, Files: files, Start: time.Now().Add(-time.Duration(n) * 3 * time.Minute)})
+	var links []mockscan.Link
+	for i, u := range virustotalfake.DemoURLs() {
+		links = append(links, mockscan.Link{URL: u.URL, Domain: virustotalfake.DemoDomains()[i].Name, IP: virustotalfake.DemoIPs()[i].IP})
+	}
+	return mockscan.Alerts(7, n, mockscan.Options{Links: links, Users: []string{"jdoe", "rroe", "mmajor", "jstiles", "jpublic"}, Files: files, Start: time.Now().Add(-time.Duration(n) * 3 * time.Minute)})
 }
 
 // configuration writes what the server needs into the directory and returns the
