@@ -52,6 +52,18 @@ var (
 	// LinkIssues links two issues.
 	LinkIssues = funnel.NewAction("jira.link_issues", "Link two issues.", funnel.Writes, (*Client).LinkIssues,
 		funnel.Find((*Client).findLink))
+	// CreateIssue creates an issue.
+	CreateIssue = funnel.NewAction("jira.create_issue", "Create an issue.", funnel.Writes, (*Client).CreateIssue,
+		funnel.Find((*Client).findCreated), funnel.Fresh((*Client).createdFresh))
+	// UpdateFields changes fields of an issue.
+	UpdateFields = funnel.NewAction("jira.update_fields", "Change fields of an issue.", funnel.Writes, (*Client).UpdateFields,
+		funnel.Upsert, funnel.Example(UpdateFieldsInput{Issue: "SIRT-1", Priority: "High", AddLabels: []string{"phishing"}}))
+	// TransitionIssue moves an issue to a status.
+	TransitionIssue = funnel.NewAction("jira.transition_issue", "Move an issue to a status.", funnel.Writes, (*Client).TransitionIssue,
+		funnel.Find((*Client).findTransitioned))
+	// AssignIssue gives an issue to a person.
+	AssignIssue = funnel.NewAction("jira.assign_issue", "Assign an issue.", funnel.Writes, (*Client).AssignIssue,
+		funnel.Upsert, funnel.Example(AssignIssueInput{Issue: "SIRT-1", Assignee: "funnel@example.com"}))
 )
 
 // IssueCreated is the trigger for issues that were created, by Funnel or by
@@ -65,7 +77,7 @@ func Integration() funnel.Integration {
 		Summary:  "Opens tickets and keeps comments in Jira Cloud.",
 		Connect:  funnel.Connect(connect),
 		Limits:   funnel.Limits{Concurrency: 8, Timeout: 30 * time.Second},
-		Actions:  []funnel.AnyAction{OpenTicket, GetIssue, SearchIssues, AddComment, UpdateComment, KeepComment, LinkIssues},
+		Actions:  []funnel.AnyAction{OpenTicket, GetIssue, SearchIssues, AddComment, UpdateComment, KeepComment, LinkIssues, CreateIssue, UpdateFields, TransitionIssue, AssignIssue},
 		Triggers: []funnel.AnyTrigger{IssueCreated},
 		Docs:     docs(),
 	}

@@ -142,6 +142,9 @@ var (
 	reservedLabel    = regexp.MustCompile(`^funnel-([a-z2-7]{26}$|fp-|probe-)`)
 )
 
+// labelText makes a text fit for a label: no white space, at most 255 characters.
+func labelText(text string) string { return fitting(strings.ReplaceAll(oneLine(text), " ", "-"), 255) }
+
 // ticketLabels returns the labels of a ticket, without that of the effect key.
 func ticketLabels(in OpenTicketInput) ([]string, error) {
 	fingerprint := in.Fingerprint
@@ -150,7 +153,7 @@ func ticketLabels(in OpenTicketInput) ([]string, error) {
 	}
 	labels := []string{labelOurs, labelFingerprint + fingerprint}
 	for _, l := range in.Labels {
-		l = fitting(strings.ReplaceAll(oneLine(l), " ", "-"), 255)
+		l = labelText(l)
 		if reservedLabel.MatchString(l) {
 			return nil, funnel.Errorf(funnel.Invalid, "opening a ticket: labels such as funnel-fp-… are Funnel's own: choose another")
 		}

@@ -39,7 +39,7 @@ func TestExamplesRunOnTheDemo(t *testing.T) {
 		}
 		ran++
 	}
-	if ran < 13 {
+	if ran < 17 {
 		t.Errorf("only %d actions ran", ran)
 	}
 }

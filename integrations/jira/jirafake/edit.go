@@ -41,6 +41,7 @@ type edit struct {
 	labels      []labelOp
 	comments    []document
 	props       map[string]json.RawMessage
+	custom      map[string]json.RawMessage
 }
 
 // problems collects Jira's complaints per field; the first one of a field wins.
@@ -110,6 +111,12 @@ func (s *Site) parseField(e *edit, errs problems, name string, raw json.RawMessa
 			errs.add(name, "The priority selected is invalid.")
 		}
 		e.priority = ref.Name
+	case CustomField:
+		var text string
+		if json.Unmarshal(raw, &text) != nil {
+			errs.add(name, "Operation value must be a string")
+		}
+		e.custom = map[string]json.RawMessage{name: slices.Clone(raw)}
 	default:
 		errs.add(name, fmt.Sprintf("Field '%s' cannot be set. It is not on the appropriate screen, or unknown.", name))
 	}
@@ -238,6 +245,10 @@ func (e *edit) apply(is *issue) []obj {
 	if labels := e.labelsFrom(is.labels); !slices.Equal(labels, is.labels) {
 		note("labels", strings.Join(is.labels, " "), strings.Join(labels, " "))
 		is.labels = labels
+	}
+	for name, value := range e.custom {
+		note(name, string(is.custom[name]), string(value))
+		is.custom = merged(is.custom, map[string]json.RawMessage{name: value})
 	}
 	if len(e.props) > 0 {
 		is.props = merged(is.props, e.props)

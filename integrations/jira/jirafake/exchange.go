@@ -151,6 +151,8 @@ func (s *Site) apiRoutes() *http.ServeMux {
 		"PUT /rest/api/3/issue/{key}/comment/{comment}": s.putComment,
 		"GET /rest/api/3/issue/{key}/transitions":       s.getTransitions,
 		"POST /rest/api/3/issue/{key}/transitions":      s.postTransition,
+		"PUT /rest/api/3/issue/{key}/assignee":          s.putAssignee,
+		"GET /rest/api/3/user/assignable/search":        s.getAssignable,
 		"POST /rest/api/3/issueLink":                    s.postLink,
 		"GET /rest/api/3/search/jql":                    s.getSearch,
 		"POST /rest/api/3/search/jql":                   s.postSearch,

@@ -14,6 +14,7 @@ const (
 	KindUpdateComment = "update_comment"
 	KindTransition    = "transition"
 	KindLink          = "link"
+	KindAssign        = "assign"
 	KindSearch        = "search"
 )
 

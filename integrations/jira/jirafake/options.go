@@ -15,6 +15,9 @@ const (
 	DefaultProject   = "SIRT"
 )
 
+// CustomField is the site's one custom field, a line of text.
+const CustomField = "customfield_10050"
+
 // Person is a user of the site.
 type Person struct {
 	AccountID   string
@@ -67,6 +70,7 @@ type WebhookMode struct {
 type Options struct {
 	Account  Person    // the account whose credentials are accepted; default "Funnel"
 	Token    string    // API token; accepted as the Basic password for Account.Email and as a bearer token
+	People   []Person  // who else can be assigned
 	Projects []Project // default SIRT
 	BaseURL  string    // for self links; default: the Host of the first request
 	// Now is the clock of time stamps, index lag and write limits; default time.Now. What waits (late processing, webhooks)

@@ -46,6 +46,8 @@ type issue struct {
 	updated     time.Time
 	resolved    time.Time // when it was last moved to Done
 	creator     Person
+	assignee    *Person
+	custom      map[string]json.RawMessage
 	props       map[string]json.RawMessage
 	comments    []*comment
 	links       []*link
@@ -77,6 +79,8 @@ type Issue struct {
 	Labels                    []string
 	Properties                map[string]json.RawMessage
 	Description               json.RawMessage // an Atlassian document, nil if there is none
+	Assignee                  Person          // zero: nobody
+	Custom                    string          // what CustomField holds
 	Created, Updated          time.Time
 	Creator                   Person
 	Comments                  []Comment // oldest first
@@ -122,7 +126,10 @@ func (is *issue) snapshot() Issue {
 		ID: strconv.FormatInt(is.id, 10), Key: is.key, Project: is.project.key, Type: is.kind,
 		Summary: is.summary, Status: is.status.name, Priority: is.priority,
 		Labels: slices.Clone(is.labels), Properties: maps.Clone(is.props), Description: is.description,
-		Created: is.created, Updated: is.updated, Creator: is.creator,
+		Created: is.created, Updated: is.updated, Creator: is.creator, Custom: string(is.custom[CustomField]),
+	}
+	if is.assignee != nil {
+		out.Assignee = *is.assignee
 	}
 	for _, c := range is.comments {
 		out.Comments = append(out.Comments, Comment{

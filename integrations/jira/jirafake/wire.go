@@ -172,6 +172,11 @@ func (w wire) fields(is *issue, names []string) obj {
 	for _, name := range names {
 		out[name] = w.field(is, name)
 	}
+	if len(names) >= len(fieldNames)-1 { // all that an issue has
+		for name, value := range is.custom {
+			out[name] = value
+		}
+	}
 	return out
 }
 
@@ -213,7 +218,10 @@ func (w wire) field(is *issue, name string) any {
 		self := w.self("issue", strconv.FormatInt(is.id, 10), "comment")
 		return obj{"self": self, "comments": list, "startAt": 0, "maxResults": len(list), "total": len(list)}
 	}
-	return nil // assignee: nobody
+	if name == "assignee" && is.assignee != nil {
+		return w.user(*is.assignee)
+	}
+	return nil
 }
 
 func (w wire) resolution(is *issue, name string) any {
