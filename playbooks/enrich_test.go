@@ -43,7 +43,7 @@ func TestEnrichUser(t *testing.T) {
 	}
 	found := activedirectory.User{
 		Found: true, Account: "jdoe", UPN: "jdoe@corp.example.com", DisplayName: "Jane Doe", Mail: "j.doe@example.com", Title: "Accountant", Department: "Finance",
-		Manager: activedirectory.Manager{DN: "CN=Boss", DisplayName: "The Boss", Mail: "boss@example.com"}, Groups: groups, GroupsTotal: 14,
+		Manager: activedirectory.Manager{DN: "CN=Boss", DisplayName: "The Boss", Mail: "boss@example.com"}, Groups: groups, GroupsTotal: 14, NestedGroups: []string{"N1", "N2"}, NestedGroupsTotal: 2,
 		Enabled: true, Locked: true, PasswordExpired: true, MustChangePassword: true, LastLogon: at("2026-02-20T08:00:00+01:00"), PasswordSet: at("2025-01-02T03:04:05Z"),
 	}
 	r := funneltest.Run(t, EnrichUser, created(hash(), user(`CORP\jdoe`)), answered("activedirectory.lookup_user", funneltest.Always(found)))
@@ -64,6 +64,7 @@ Account state | enabled, locked
 Password | expired, must be changed at the next logon, set at 2025-01-02 03:04:05 UTC
 Last logon | 2026-02-20 07:00:00 UTC (may be up to 14 days old)
 Groups (10 of 14) | G0, G1, G2, G3, G4, G5, G6, G7, G8, G9
+Groups through others (2 of 2) | N1, N2
 `)
 }
 

@@ -73,6 +73,10 @@ func userNote(u activedirectory.User) []funnel.Block {
 		shown := u.Groups[:min(len(u.Groups), maxGroups)]
 		f.add(fmt.Sprintf("Groups (%d of %d)", len(shown), u.GroupsTotal), strings.Join(shown, ", "))
 	}
+	if u.NestedGroupsTotal > 0 {
+		shown := u.NestedGroups[:min(len(u.NestedGroups), maxGroups)]
+		f.add(fmt.Sprintf("Groups through others (%d of %d)", len(shown), u.NestedGroupsTotal), strings.Join(shown, ", "))
+	}
 	blocks := []funnel.Block{funnel.Heading(3, funnel.Text("User: "), funnel.Data(clip(name, maxValue))), f.table()}
 	if len(u.Unread) > 0 {
 		blocks = append(blocks, funnel.Paragraph(funnel.Emphasis(funnel.Data("Funnel's account may not read "+strings.Join(u.Unread, ", ")+"."))))

@@ -2,7 +2,6 @@ package activedirectory
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,15 +51,20 @@ type User struct {
 	Groups      []string `json:"groups,omitempty" doc:"Names of the groups that the account is directly in, sorted, at most 100; without its primary group (usually Domain Users)"`
 	GroupsTotal int      `json:"groups_total" doc:"How many such groups there are"`
 
+	NestedGroups      []string `json:"nested_groups,omitempty" doc:"Names of the groups that the account is in only through other groups, sorted, at most 100"`
+	NestedGroupsTotal int      `json:"nested_groups_total" doc:"How many such groups there are"`
+	PrimaryGroup      string   `json:"primary_group,omitempty" doc:"The account's primary group" example:"Domain Users"`
+
 	Enabled            bool `json:"enabled" doc:"The account is not disabled"`
 	Locked             bool `json:"locked" doc:"Locked out after wrong passwords"`
 	PasswordExpired    bool `json:"password_expired" doc:"The password has expired"`
 	MustChangePassword bool `json:"must_change_password" doc:"The password must be changed at the next logon"`
 
-	LastLogon      *time.Time `json:"last_logon,omitempty" doc:"Last logon to the domain, none if never; AD updates it (lastLogonTimestamp) only when it is 9 to 14 days old, so the true one may be that much later"`
-	PasswordSet    *time.Time `json:"password_set,omitempty" doc:"When the password was set"`
-	AccountExpires *time.Time `json:"account_expires,omitempty" doc:"When the account ends, none if never"`
-	Created        *time.Time `json:"created,omitempty" doc:"When the account was made"`
+	LastLogon      *time.Time      `json:"last_logon,omitempty" doc:"Last logon to the domain, none if never; AD updates it (lastLogonTimestamp) only when it is 9 to 14 days old, so the true one may be that much later"`
+	LastLogonLag   funnel.Duration `json:"last_logon_lag,omitzero" doc:"By how much the true last logon may be later"`
+	PasswordSet    *time.Time      `json:"password_set,omitempty" doc:"When the password was set"`
+	AccountExpires *time.Time      `json:"account_expires,omitempty" doc:"When the account ends, none if never"`
+	Created        *time.Time      `json:"created,omitempty" doc:"When the account was made"`
 
 	SID  string `json:"sid,omitempty" doc:"Security identifier" example:"S-1-5-21-1004336348-1177238915-682003330-1107"`
 	GUID string `json:"guid,omitempty" doc:"Object GUID; stays when the account is renamed or moved"`
@@ -81,7 +85,7 @@ func userAttributes() []string {
 	return []string{
 		"sAMAccountName", "userPrincipalName", "displayName", "mail", "title", "department", "company", "l", "employeeID",
 		"manager", "memberOf", "userAccountControl", "msDS-User-Account-Control-Computed",
-		"lastLogonTimestamp", "pwdLastSet", "accountExpires", "whenCreated", "objectSid", "objectGUID",
+		"lastLogonTimestamp", "pwdLastSet", "accountExpires", "whenCreated", "objectSid", "objectGUID", "primaryGroupID",
 	}
 }
 
@@ -102,6 +106,23 @@ func (c *Client) LookupUser(ctx context.Context, in LookupUserInput) (User, erro
 		return User{Why: why}, nil
 	}
 	u := readUser(e)
+	all, _, err := c.groupsOf(ctx, e.DN)
+	if err != nil {
+		return User{}, err
+	}
+	direct := directGroups(e)
+	if ranged(e, "memberOf") { // the rest of the list is told from the groups' side only
+		told, err := c.groupsWith(ctx, e.DN)
+		if err != nil {
+			return User{}, err
+		}
+		if len(told) > len(direct) { // fewer if the account may not read the groups
+			direct = told
+		}
+		u.Groups, u.GroupsTotal = direct[:min(len(direct), maxGroups)], len(direct)
+	}
+	nested := through(all, direct)
+	u.NestedGroups, u.NestedGroupsTotal = nested[:min(len(nested), maxGroups)], len(nested)
 	if dn := text(e, "manager"); dn != "" {
 		if u.Manager, err = c.manager(ctx, dn); err != nil {
 			return User{}, err
@@ -150,7 +171,11 @@ func readUser(e *ldap.Entry) User {
 		SID:  sid(e.GetEqualFoldRawAttributeValue("objectSid")),
 		GUID: guid(e.GetEqualFoldRawAttributeValue("objectGUID")),
 	}
-	u.Groups, u.GroupsTotal = groups(e)
+	direct := directGroups(e)
+	u.Groups, u.GroupsTotal, u.PrimaryGroup = direct[:min(len(direct), maxGroups)], len(direct), primaryGroup(e)
+	if u.LastLogon != nil {
+		u.LastLogonLag = logonLag
+	}
 	flags, ok := number(e, "userAccountControl")
 	if u.Enabled = ok && flags&bitDisabled == 0; !ok {
 		u.Unread = append(u.Unread, "userAccountControl")
@@ -193,11 +218,8 @@ func number(e *ldap.Entry, attribute string) (int64, bool) {
 	return v, err == nil
 }
 
-// groups returns the names of the groups in memberOf, sorted, and how many there
-// are. A list that is too long for one answer comes as "memberOf;range=0-1499"
-// (MS-ADTS 3.1.1.3.1.3.3); the rest is not asked for, as AD itself lets nobody
-// with more than about 1,000 groups log on.
-func groups(e *ldap.Entry) ([]string, int) {
+// directGroups returns the names of the groups in memberOf, sorted.
+func directGroups(e *ldap.Entry) []string {
 	var names []string
 	for _, a := range e.Attributes {
 		base, _, _ := strings.Cut(a.Name, ";")
@@ -208,11 +230,8 @@ func groups(e *ldap.Entry) ([]string, int) {
 			names = append(names, groupName(dn))
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		return strings.Compare(strings.ToLower(a), strings.ToLower(b))
-	})
-	total := len(names)
-	return names[:min(total, maxGroups)], total
+	sortNames(names)
+	return names
 }
 
 // groupName returns the leaf of a group's DN.

@@ -1,6 +1,6 @@
-// Package activedirectory reads user accounts from Microsoft Active Directory
-// over LDAP, so that a ticket says who the user of an alert is, whom to call
-// and in what state the account is.
+// Package activedirectory reads users, computers and groups from Microsoft
+// Active Directory over LDAP, so that a ticket says who the user of an alert is,
+// whom to call and in what state the account is.
 //
 // It only reads, over verified TLS, with a service account that needs no
 // rights beyond those of every user. See README.md for the set-up.
@@ -26,17 +26,19 @@ type Config struct {
 
 // Actions of the integration.
 var (
-	LookupUser = funnel.NewAction("activedirectory.lookup_user", "Look up a user account.", funnel.Reads, (*Client).LookupUser)
+	LookupUser  = funnel.NewAction("activedirectory.lookup_user", "Look up a user account.", funnel.Reads, (*Client).LookupUser)
+	LookupHost  = funnel.NewAction("activedirectory.lookup_host", "Look up a computer.", funnel.Reads, (*Client).LookupHost)
+	LookupGroup = funnel.NewAction("activedirectory.lookup_group", "Look up a group with everybody in it.", funnel.Reads, (*Client).LookupGroup)
 )
 
 // Integration returns the integration's description.
 func Integration() funnel.Integration {
 	return funnel.Integration{
 		Name:    "activedirectory",
-		Summary: "Users of a Microsoft Active Directory domain.",
+		Summary: "Users, computers and groups of a Microsoft Active Directory domain.",
 		Connect: funnel.Connect(Connect),
 		Limits:  funnel.Limits{Concurrency: maxIdle, Timeout: 10 * time.Second},
-		Actions: []funnel.AnyAction{LookupUser},
+		Actions: []funnel.AnyAction{LookupUser, LookupHost, LookupGroup},
 		Docs:    docs(),
 	}
 }

@@ -124,8 +124,8 @@ func TestLookupUser(t *testing.T) {
 		Found: true, Account: "jdoe", UPN: "jdoe@corp.example.test", DisplayName: "Jane Doe", Mail: "jdoe@example.test",
 		Title: "Senior Accountant", Department: "Finance", Company: "Example Corp", Location: "Springfield", EmployeeID: "10042",
 		Manager: activedirectory.Manager{DN: "CN=Richard Roe,OU=People,DC=corp,DC=example,DC=test", DisplayName: "Richard Roe", Mail: "rroe@example.test"},
-		Groups:  []string{"All Staff", "Finance", "VPN Users"}, GroupsTotal: 3,
-		Enabled: true, LastLogon: day(3), PasswordSet: day(21), Created: day(1400),
+		Groups:  []string{"All Staff", "Finance", "VPN Users"}, GroupsTotal: 3, PrimaryGroup: "Domain Users",
+		Enabled: true, LastLogon: day(3), LastLogonLag: funnel.Duration(14 * 24 * time.Hour), PasswordSet: day(21), Created: day(1400),
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v, want\n%+v", got, want)

@@ -5,9 +5,15 @@ package activedirectory
 // docs returns the package's doc comments for the API's description, by name.
 func docs() map[string]string {
 	return map[string]string{
-		"Client.LookupUser": "LookupUser looks up a user account. An account that does not exist is an answer (Found is false and Why says why), not an error.",
-		"Config":            "Config is what a connection to one domain needs.",
-		"LookupUserInput":   "LookupUserInput is the input of activedirectory.lookup_user.",
-		"User":              "User is the outcome of activedirectory.lookup_user. All times are UTC.",
+		"Client.LookupGroup": "LookupGroup looks up a group with everybody in it. One that does not exist is an answer (Found is false and Why says why), not an error.",
+		"Client.LookupHost":  "LookupHost looks up a computer. One that does not exist is an answer (Found is false and Why says why), not an error.",
+		"Client.LookupUser":  "LookupUser looks up a user account. An account that does not exist is an answer (Found is false and Why says why), not an error.",
+		"Config":             "Config is what a connection to one domain needs.",
+		"Group":              "Group is the outcome of activedirectory.lookup_group. All times are UTC.",
+		"Host":               "Host is the outcome of activedirectory.lookup_host. All times are UTC.",
+		"LookupGroupInput":   "LookupGroupInput is the input of activedirectory.lookup_group.",
+		"LookupHostInput":    "LookupHostInput is the input of activedirectory.lookup_host.",
+		"LookupUserInput":    "LookupUserInput is the input of activedirectory.lookup_user.",
+		"User":               "User is the outcome of activedirectory.lookup_user. All times are UTC.",
 	}
 }

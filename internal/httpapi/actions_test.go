@@ -217,7 +217,7 @@ func TestEveryAction(t *testing.T) {
 			t.Errorf("%s was called with an invalid input", a.ID)
 		}
 	}
-	if n < 17 {
+	if n < 19 {
 		t.Errorf("only %d actions were tried", n)
 	}
 }

@@ -39,7 +39,7 @@ func TestExamplesRunOnTheDemo(t *testing.T) {
 		}
 		ran++
 	}
-	if ran < 17 {
+	if ran < 19 {
 		t.Errorf("only %d actions ran", ran)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -56,7 +57,8 @@ func DemoAt(now time.Time) []Entry {
 	admin := d.user(person{sam: "adm-jdoe", name: "Jane Doe (Administrator)", ou: "Administrators", title: "Finance Systems Administrator", dept: finance, manager: noreen, age: 900 * day, logon: 8 * day, set: 21 * day})
 	backup := d.user(person{sam: "svc-backup", name: "Backup Service", ou: "Service Accounts", title: "Service account", dept: it, manager: noreen, age: 2400 * day, logon: 1 * day, set: 1500 * day, uac: uacNeverExpires})
 	funnel := d.user(person{sam: "svc-funnel", name: "Funnel Lookup Service", ou: "Service Accounts", title: "Service account", dept: it, manager: noreen, age: 90 * day, logon: 1 * day, set: 90 * day, uac: uacNeverExpires})
-	d.computer("FIN-LAPTOP-07")
+	d.computer("FIN-LAPTOP-07", "Windows 11 Enterprise", "10.0 (22631)", "Finance, second floor", jane, 2*day, uacWorkstation)
+	d.computer("DC1", "Windows Server 2022 Datacenter", "10.0 (20348)", "Domain controller", "", 1*day, uacDomainController)
 
 	everybody := []string{mary, richard, jane, stiles, noreen, jroe, paula, public, larry}
 	financeDN := d.group("Finance", mary, richard, jane, stiles, miles)
@@ -173,16 +175,31 @@ func (d *demo) user(p person) string {
 	return d.add("CN="+p.name+",OU="+ou+","+DemoBaseDN, a)
 }
 
-func (d *demo) computer(name string) {
-	d.add("CN="+name+",OU=Computers,"+DemoBaseDN, map[string][]string{
+func (d *demo) computer(name, system, version, description, owner string, logon time.Duration, uac int64) {
+	dns := strings.ToLower(name) + ".corp.example.test"
+	a := map[string][]string{
+		"dNSHostName": {dns}, "operatingSystem": {system}, "operatingSystemVersion": {version}, "description": {description},
+		"servicePrincipalName": {"HOST/" + name, "HOST/" + dns}, "lastLogonTimestamp": d.ago(logon), "pwdLastSet": d.ago(11 * 24 * time.Hour),
+		"primaryGroupID": {"515"},
+	}
+	if uac == uacDomainController {
+		a["primaryGroupID"] = []string{"516"}
+	}
+	if owner != "" {
+		a["managedBy"] = []string{owner}
+	}
+	for attribute, values := range map[string][]string{
 		"objectClass":        {"top", "person", "organizationalPerson", "user", "computer"},
 		"objectCategory":     category("Computer"),
 		"cn":                 {name},
 		"sAMAccountName":     {name + "$"},
 		"sAMAccountType":     {"805306369"},
-		"userAccountControl": {strconv.Itoa(uacWorkstation)},
+		"userAccountControl": {strconv.FormatInt(uac, 10)},
 		"objectSid":          d.sid(),
-	})
+	} {
+		a[attribute] = values
+	}
+	d.add("CN="+name+",OU=Computers,"+DemoBaseDN, a)
 }
 
 // group adds a group and the back links of its members, which may be groups.

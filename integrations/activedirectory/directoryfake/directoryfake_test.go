@@ -189,7 +189,7 @@ func TestFilters(t *testing.T) {
 		`(sAMAccountName=\ff\fe)`:                                                                                                 "",
 		"(&)":                                                                                                                     "*", // true for every object
 		"(|)":                                                                                                                     "",
-		"(objectCategory=computer)":                                                                                               "FIN-LAPTOP-07$",
+		"(objectCategory=computer)":                                                                                               "DC1$ FIN-LAPTOP-07$",
 	} {
 		r, err := c.Search(search(filter, "sAMAccountName"))
 		if err != nil {

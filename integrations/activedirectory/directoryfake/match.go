@@ -39,7 +39,7 @@ func syntaxOf(attr string) syntax {
 		"pwdlastset", "lockouttime", "accountexpires", "badpwdcount", "samaccounttype", "grouptype",
 		"primarygroupid", "usncreated", "usnchanged":
 		return number
-	case "memberof", "member", "manager", "directreports", "distinguishedname", "objectcategory":
+	case "memberof", "member", "manager", "managedby", "directreports", "distinguishedname", "objectcategory":
 		return name
 	case "objectguid", "objectsid", "thumbnailphoto":
 		return octet

@@ -11,12 +11,13 @@ import (
 // Bits of userAccountControl (MS-ADTS 2.2.16). Locked and password-expired are
 // reliable only in msDS-User-Account-Control-Computed.
 const (
-	uacDisabled        = 0x2
-	uacLocked          = 0x10
-	uacNormal          = 0x200
-	uacWorkstation     = 0x1000
-	uacNeverExpires    = 0x10000 // the password
-	uacPasswordExpired = 0x800000
+	uacDisabled         = 0x2
+	uacLocked           = 0x10
+	uacNormal           = 0x200
+	uacWorkstation      = 0x1000
+	uacDomainController = 0x2000
+	uacNeverExpires     = 0x10000 // the password
+	uacPasswordExpired  = 0x800000
 )
 
 // never is the FILETIME that AD writes for an account without an end.
