@@ -21,12 +21,13 @@ type OpenTicketSettings struct {
 	Window    funnel.Duration   `json:"window,omitzero" doc:"How long a ticket stands for repeats of its alert" example:"24h"`
 	SplunkURL string            `json:"splunk_url,omitempty" doc:"Address of Splunk for people; only addresses there become links in tickets" example:"https://splunk.example.com"`
 	LinkType  string            `json:"link_type,omitempty" doc:"Name of the link from a ticket to the done one that it follows" example:"Relates"`
+	Rules     []Rule            `json:"rules,omitempty" doc:"Severity, assignee and labels by what an alert is like; for each of them the first rule that fits and sets it counts"`
 }
 
 // Validate checks the settings that are configured. The others have defaults.
 func (s *OpenTicketSettings) Validate() error {
 	for severity := range s.Priority {
-		if !slices.Contains([]string{"critical", "high", "medium", "low", "info"}, severity) {
+		if !slices.Contains(severities(), severity) {
 			return funnel.Errorf(funnel.Invalid, "priority: a severity is critical, high, medium, low or info")
 		}
 	}
@@ -36,7 +37,7 @@ func (s *OpenTicketSettings) Validate() error {
 	if s.Window < 0 {
 		return funnel.Errorf(funnel.Invalid, "window: want a duration such as 24h")
 	}
-	return nil
+	return checkRules(s.Rules)
 }
 
 // openTicketDefaults returns new defaults: the settings of a run are read into
@@ -50,7 +51,7 @@ func openTicketDefaults() OpenTicketSettings {
 
 // OpenTicket opens a ticket for an alert. A repeat within the window is counted in
 // a comment of the ticket; a repeat of one that is done opens a new ticket and
-// links the two.
+// links the two. Rules of the settings decide about severity, assignee and labels.
 var OpenTicket = funnel.NewPlaybook("open_ticket", "Open a ticket for an alert.", splunk.Alert, openTicket,
 	funnel.Settings(openTicketDefaults()), funnel.Saves(8*time.Minute))
 
@@ -62,10 +63,11 @@ func openTicket(r *funnel.Run, e splunk.AlertEvent) error {
 	if err != nil {
 		return err
 	}
+	decided := decide(settings.Rules, r.Info().Source, e)
 	in := jira.OpenTicketInput{
-		Project: settings.Project, IssueType: settings.IssueType, Labels: settings.Labels, Window: settings.Window,
-		Priority: settings.Priority[e.Severity], Fingerprint: e.Fingerprint,
-		Summary: alertSummary(e), Description: alertDescription(e, settings.SplunkURL),
+		Project: settings.Project, IssueType: settings.IssueType, Labels: slices.Concat(settings.Labels, decided.labels), Window: settings.Window,
+		Priority: settings.Priority[decided.severity], Fingerprint: e.Fingerprint,
+		Summary: alertSummary(e), Description: alertDescription(e, decided, settings.SplunkURL),
 	}
 	ticket, err := funnel.Step(r, "ticket", jira.OpenTicket, in)
 	for n := 1; err == nil && ticket.Repeat; n++ {
@@ -92,6 +94,10 @@ func openTicket(r *funnel.Run, e splunk.AlertEvent) error {
 		}
 		ticket = next
 	}
+	if err != nil || decided.assignee == "" || ticket.Key == "" {
+		return err
+	}
+	_, err = funnel.Step(r, "assign", jira.AssignIssue, jira.AssignIssueInput{Issue: ticket.Key, Assignee: decided.assignee})
 	return err
 }
 
@@ -134,8 +140,8 @@ const (
 	maxRaw    = 4000 // characters
 )
 
-func alertDescription(e splunk.AlertEvent, splunkURL string) funnel.Document {
-	blocks := []funnel.Block{funnel.Paragraph(whatFired(e)...)}
+func alertDescription(e splunk.AlertEvent, decided decision, splunkURL string) funnel.Document {
+	blocks := []funnel.Block{funnel.Paragraph(whatFired(e, decided)...)}
 	if e.ResultsLink != "" {
 		blocks = append(blocks, funnel.Paragraph(funnel.LinkWithin("Open the search in Splunk", splunkURL, e.ResultsLink)))
 	}
@@ -171,7 +177,7 @@ func andMore(n int, what string) []funnel.Block {
 }
 
 // whatFired says which search fired and when.
-func whatFired(e splunk.AlertEvent) []funnel.Inline {
+func whatFired(e splunk.AlertEvent, decided decision) []funnel.Inline {
 	text := []funnel.Inline{funnel.Text("A search without a name")}
 	if e.Search != "" {
 		text = []funnel.Inline{funnel.Text("The search "), funnel.Strong(funnel.Data(clip(e.Search, maxValue)))}
@@ -189,6 +195,13 @@ func whatFired(e splunk.AlertEvent) []funnel.Inline {
 		arrived = "It happened at " + instant(*e.Time) + "; t" + arrived[1:]
 	}
 	text = append(text, funnel.Text(arrived))
-	more(" Severity: ", e.Severity)
+	more(" Severity: ", decided.severity)
+	if decided.severityBy > 0 && decided.severity != e.Severity {
+		was := "; the alert names none"
+		if e.Severity != "" {
+			was = "; the alert says " + e.Severity
+		}
+		text = append(text, funnel.Text(fmt.Sprintf(" (rule %d%s)", decided.severityBy, was)))
+	}
 	return text
 }
