@@ -42,6 +42,7 @@ func TestExampleIsWhole(t *testing.T) {
 		IssueType string            `json:"issue_type"`
 		Priority  map[string]string `json:"priority"`
 		Labels    []string          `json:"labels"`
+		Rules     []map[string]any  `json:"rules"`
 	}
 	if err := c.Playbooks["open_ticket"].Options.Decode(&settings); err != nil || settings.Priority["critical"] != "Highest" {
 		t.Errorf("got %+v, %v", settings, err)

@@ -82,15 +82,21 @@ func limits(l funnel.Limits) string {
 	return strings.Join(parts, ", ")
 }
 
-// fields returns a table of a struct's JSON fields.
+// deepest is how far a table follows objects within objects.
+const deepest = 3
+
+// fields returns a table of a struct's JSON fields, those of the objects in it
+// included: "rules[].if.search".
 func fields(t reflect.Type) string {
-	list := Fields(t)
-	if len(list) == 0 {
+	if len(Fields(t)) == 0 {
 		return "None.\n"
 	}
+	return "| field | type | meaning |\n|---|---|---|\n" + fieldRows(t, "", deepest)
+}
+
+func fieldRows(t reflect.Type, within string, depth int) string {
 	var b strings.Builder
-	b.WriteString("| field | type | meaning |\n|---|---|---|\n")
-	for _, f := range list {
+	for _, f := range Fields(t) {
 		kind, meaning := f.Type, f.Doc
 		if f.Example != "" {
 			meaning += fmt.Sprintf(" (for example `%s`)", f.Example)
@@ -98,9 +104,33 @@ func fields(t reflect.Type) string {
 		if f.Optional {
 			kind += ", optional"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Name, kind, strings.ReplaceAll(meaning, "|", `\|`))
+		name := within + f.Name
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, kind, strings.ReplaceAll(meaning, "|", `\|`))
+		if inner, path := objectIn(f.of); inner != nil && depth > 1 {
+			b.WriteString(fieldRows(inner, name+path+".", depth-1))
+		}
 	}
 	return b.String()
+}
+
+// objectIn returns the struct that a value of the type holds and the path to it:
+// "" for itself, "[]" for the elements of a list, ".*" for those of a map.
+func objectIn(t reflect.Type) (reflect.Type, string) {
+	path := ""
+	for {
+		switch {
+		case t.Kind() == reflect.Pointer:
+		case t.Kind() == reflect.Slice:
+			path += "[]"
+		case t.Kind() == reflect.Map:
+			path += ".*"
+		case typeName(t) == "object":
+			return t, path
+		default:
+			return nil, ""
+		}
+		t = t.Elem()
+	}
 }
 
 // Field is one JSON field of a struct, in words for people.
@@ -110,6 +140,8 @@ type Field struct {
 	Doc      string
 	Example  string
 	Optional bool
+
+	of reflect.Type
 }
 
 // Fields returns a struct's JSON fields, those of embedded structs included, from
@@ -132,7 +164,7 @@ func Fields(t reflect.Type) (list []Field) {
 			continue
 		}
 		list = append(list, Field{
-			Name: name, Type: typeName(f.Type), Doc: f.Tag.Get("doc"), Example: f.Tag.Get("example"),
+			Name: name, Type: typeName(f.Type), Doc: f.Tag.Get("doc"), Example: f.Tag.Get("example"), of: f.Type,
 			Optional: strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero"),
 		})
 	}
