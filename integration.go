@@ -2,6 +2,7 @@ package funnel
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"net/http"
@@ -51,6 +52,10 @@ type Env struct {
 
 	// Dial opens a TCP connection, within the rules and limits of the server.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// RootCAs are the authorities that may sign a server's certificate. HTTP knows
+	// them already; they are for TLS on a connection of Dial. Nil: the system's.
+	RootCAs *x509.CertPool
 
 	Log   *slog.Logger
 	Clock func() time.Time

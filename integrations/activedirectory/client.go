@@ -75,7 +75,7 @@ func Connect(_ context.Context, env funnel.Env, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.tls, err = tlsConfig(cfg, host); err != nil {
+	if c.tls, err = tlsConfig(cfg, env.RootCAs, host); err != nil {
 		return nil, err
 	}
 	if c.dns, err = domainOf(cfg.BaseDN); err != nil {
@@ -114,9 +114,9 @@ func (c *Client) setAddress(cfg Config) (host string, err error) {
 	return u.Hostname(), nil
 }
 
-// tlsConfig trusts the configured authorities only, or the system's.
-func tlsConfig(cfg Config, host string) (*tls.Config, error) {
-	conf := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+// tlsConfig trusts the authorities of the options only, or those of the connection.
+func tlsConfig(cfg Config, roots *x509.CertPool, host string) (*tls.Config, error) {
+	conf := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: roots}
 	pem := []byte(cfg.CA)
 	if cfg.CAFile != "" {
 		b, err := os.ReadFile(cfg.CAFile)

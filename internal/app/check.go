@@ -12,7 +12,7 @@ import (
 
 // Check reports all that does not fit between the configuration and what the
 // registry offers, each with its place in the file. It reads no secret and
-// contacts nobody.
+// contacts nobody; of files it reads those with certificate authorities.
 func Check(c *config.Config, r *funnel.Registry) error {
 	var errs config.Errors
 	report := func(err error) {
@@ -33,6 +33,9 @@ func Check(c *config.Config, r *funnel.Registry) error {
 		}
 		if err := conn.Options.Check(in.Connect.Config); err != nil {
 			report(err)
+		}
+		if _, err := rootCAs(conn.CAFile); err != nil {
+			report(c.ErrorAt("/connections/"+name+"/tls/ca_file", err.Error(), ""))
 		}
 	}
 	for name, s := range c.Sources {

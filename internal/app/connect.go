@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -38,7 +39,11 @@ func (a *App) connect(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("reading the options of connection %s: %w", name, err)
 		}
-		if err := a.link(ctx, name, in, overlay(in.Limits, c.Limits), options); err != nil {
+		roots, err := rootCAs(c.CAFile)
+		if err != nil {
+			return a.o.Config.ErrorAt("/connections/"+name+"/tls/ca_file", err.Error(), "")
+		}
+		if err := a.link(ctx, name, in, overlay(in.Limits, c.Limits), roots, options); err != nil {
 			return err
 		}
 	}
@@ -63,19 +68,19 @@ func (a *App) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading notify: %w", err)
 	}
-	return a.link(ctx, notifyConnection, in, in.Limits, raw)
+	return a.link(ctx, notifyConnection, in, in.Limits, nil, raw)
 }
 
-func (a *App) link(ctx context.Context, name string, in funnel.Integration, limits funnel.Limits, options []byte) error {
+func (a *App) link(ctx context.Context, name string, in funnel.Integration, limits funnel.Limits, roots *x509.CertPool, options []byte) error {
 	if limits.Timeout <= 0 {
 		limits.Timeout = upstream.DefaultTimeout
 	}
 	if limits.Concurrency <= 0 {
 		limits.Concurrency = 4
 	}
-	out := upstream.Options{Version: a.o.Version, Timeout: limits.Timeout, Concurrency: limits.Concurrency}
+	out := upstream.Options{Version: a.o.Version, Timeout: limits.Timeout, Concurrency: limits.Concurrency, RootCAs: roots}
 	client, err := in.Connect.Connect(ctx, funnel.Env{
-		Connection: name, HTTP: upstream.NewHTTP(out), Dial: upstream.NewDial(out),
+		Connection: name, HTTP: upstream.NewHTTP(out), Dial: upstream.NewDial(out), RootCAs: roots,
 		Log: a.log.With("connection", name), Clock: a.o.Clock, Timeout: limits.Timeout,
 	}, options)
 	if err != nil {

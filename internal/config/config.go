@@ -37,6 +37,7 @@ type Connection struct {
 	Integration string
 	Options     Options       // for the integration to judge
 	Limits      funnel.Limits // a zero field is not configured: the integration's own bound holds
+	CAFile      string        // PEM file with authorities that are trusted beside the system's; "" if there is none. A relative path starts at the file's directory
 }
 
 // Source is a configured trigger.

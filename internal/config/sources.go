@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -33,6 +34,11 @@ func (r *reader) connection(c *Config, name string, at entry, o *object) Connect
 	l.count("daily", 1, 1_000_000_000, &out.Limits.Daily)
 	l.duration("timeout", time.Hour, &out.Limits.Timeout)
 	l.done()
+	t := r.object(o.get("tls"), o.path("tls"))
+	if t.text("ca_file", "/etc/funnel/ca.pem", &out.CAFile) != nil && !filepath.IsAbs(out.CAFile) {
+		out.CAFile = filepath.Join(filepath.Dir(r.doc.name), out.CAFile)
+	}
+	t.done()
 	o.done()
 	return out
 }

@@ -124,7 +124,7 @@ func networkReason(err error) (string, error) {
 
 func certificateHint(err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "; if it is your own authority, give its certificate in the connection's options"
+		return "; if it is your own authority, name the file with its certificate in the configuration: tls: {ca_file: PATH}, beside the connection's options"
 	}
 	return ""
 }
