@@ -36,9 +36,6 @@ type adfDocument struct {
 	Content []node `json:"content"`
 }
 
-// text renders the document in the Atlassian document format.
-func (cloud) text(doc funnel.Document, notes ...string) any { return adf(doc, notes...) }
-
 // adf renders a document. What comes after maxText characters is left out, and a
 // note says so; the notes are never cut.
 func adf(doc funnel.Document, notes ...string) adfDocument {

@@ -3,7 +3,6 @@ package jira
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/funnelsec/funnel"
@@ -37,17 +36,17 @@ func (c *Client) AssignIssue(ctx context.Context, in AssignIssueInput) (Assigned
 	}
 	what += " " + in.Issue
 	out := Assigned{Issue: in.Issue, URL: c.issueURL(in.Issue)}
-	var account any // null takes the issue from whoever has it
+	var chosen *userBean // nil takes the issue from whoever has it
 	if wanted := strings.TrimSpace(in.Assignee); wanted != "" {
 		who, err := c.assignable(ctx, what, in.Issue, wanted)
 		if err != nil {
 			return Assigned{}, err
 		}
-		account, out.Assignee = who.id(), who.person.person()
+		chosen, out.Assignee = &who, who.person.person()
 	}
 	return out, c.do(ctx, call{
 		what: what, method: http.MethodPut, path: []string{"issue", in.Issue, "assignee"}, want: http.StatusNoContent,
-		body: map[string]any{"accountId": account},
+		body: c.dialect.assignee(chosen),
 	})
 }
 
@@ -57,14 +56,14 @@ func (c *Client) assignable(ctx context.Context, what, issue, text string) (user
 	var found []userBean
 	k := call{
 		what: what, method: http.MethodGet, path: []string{"user", "assignable", "search"}, want: http.StatusOK, into: &found,
-		query: url.Values{"issueKey": {issue}, "query": {text}, "maxResults": {"50"}},
+		query: c.dialect.assignable(issue, text),
 	}
 	if err := c.do(ctx, k); err != nil {
 		return userBean{}, err
 	}
 	var exact []userBean
 	for _, u := range found {
-		if u.id() != "" && (u.id() == text || strings.EqualFold(u.EmailAddress, text) || strings.EqualFold(u.DisplayName, text)) {
+		if c.dialect.names(u, text) {
 			exact = append(exact, u)
 		}
 	}

@@ -3,7 +3,6 @@ package jira
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +21,7 @@ import (
 )
 
 // Client talks to one Jira site. Its methods are the integration's actions. This
-// file alone knows addresses, authentication and status codes.
+// file and the two dialects know addresses, authentication and status codes.
 type Client struct {
 	http    *http.Client
 	base    *url.URL
@@ -31,30 +30,37 @@ type Client struct {
 	clock   func() time.Time
 
 	mu      sync.Mutex
-	account string // our own accountId, "" until Jira has told it
+	account string // our own accountId, in Data Center our user key; "" until Jira has told it
 }
 
 // dialect is what differs between Jira Cloud and Jira Data Center.
 type dialect interface {
 	// api is the path of the REST API.
 	api() []string
+	// credential is the value of the header Authorization.
+	credential(Config) string
+	// secrets names the options that make the credential.
+	secrets() string
 	// text renders a document for a description or a comment; the notes, which
 	// are never cut, follow it in italics.
 	text(doc funnel.Document, notes ...string) any
 	// search asks for a page of at most limit issues. next is the cursor of the
 	// next page, "" after the last.
 	search(ctx context.Context, c *Client, what string, q search, limit int, cursor string) (found []issueBean, next string, err error)
+	// assignable is the query for people who can be given the issue, by a part of
+	// a name or an address.
+	assignable(issue, text string) url.Values
+	// names reports whether the text names the person and nobody else by accident.
+	names(u userBean, text string) bool
+	// assignee is the request that gives an issue to a person, nil for nobody.
+	assignee(u *userBean) any
 }
 
-// cloud is Jira Cloud with REST API version 3.
-type cloud struct{}
-
-func (cloud) api() []string { return []string{"rest", "api", "3"} }
-
 func newClient(env funnel.Env, base *url.URL, config Config) *Client {
-	credential := "Basic " + base64.StdEncoding.EncodeToString([]byte(config.Email+":"+config.Token.Reveal()))
-	authorize := func(h http.Header) { h.Set("Authorization", credential) }
-	return &Client{http: env.HTTP(base, authorize), base: base, dialect: cloud{}, log: env.Log, clock: env.Clock}
+	c := &Client{base: base, dialect: cloud{}, log: env.Log, clock: env.Clock}
+	credential := c.dialect.credential(config)
+	c.http = env.HTTP(base, func(h http.Header) { h.Set("Authorization", credential) })
+	return c
 }
 
 // Check reports whether the site answers and accepts the credential.
@@ -63,7 +69,7 @@ func (c *Client) Check(ctx context.Context) error {
 	return err
 }
 
-// Account returns our own accountId. Jira is asked once.
+// Account returns our own accountId, in Data Center our user key. Jira is asked once.
 func (c *Client) Account(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	known := c.account
@@ -80,13 +86,13 @@ func (c *Client) myself(ctx context.Context) (string, error) {
 	if err := c.do(ctx, k); err != nil {
 		return "", err
 	}
-	if me.AccountID == "" {
-		return "", k.unreadable("it has no accountId")
+	if me.id() == "" {
+		return "", k.unreadable("it does not say which account that is")
 	}
 	c.mu.Lock()
-	c.account = me.AccountID
+	c.account = me.id()
 	c.mu.Unlock()
-	return me.AccountID, nil
+	return me.id(), nil
 }
 
 func (c *Client) createIssue(ctx context.Context, what string, body any) (id, key string, err error) {
@@ -159,30 +165,17 @@ func (c *Client) createLink(ctx context.Context, what string, body any) error {
 	return c.do(ctx, call{what: what, method: http.MethodPost, path: []string{"issueLink"}, body: body, want: http.StatusCreated})
 }
 
-// search asks POST /search/jql, which replaced /search (CHANGE-2046). It pages
-// by a token and is eventually consistent.
-func (cloud) search(ctx context.Context, c *Client, what string, q search, limit int, cursor string) ([]issueBean, string, error) {
-	var page struct {
-		Issues        []issueBean
-		NextPageToken string
+// checkIssues is nil if an answer's issues can be believed.
+func (k call) checkIssues(list []issueBean) error {
+	if list == nil {
+		return k.unreadable("it has no issues")
 	}
-	body := map[string]any{"jql": q.String(), "maxResults": limit, "fields": issueFields()}
-	if cursor != "" {
-		body["nextPageToken"] = cursor
-	}
-	k := call{what: what, method: http.MethodPost, path: []string{"search", "jql"}, body: body, want: http.StatusOK, into: &page, reads: true}
-	if err := c.do(ctx, k); err != nil {
-		return nil, "", err
-	}
-	if page.Issues == nil {
-		return nil, "", k.unreadable("it has no issues")
-	}
-	for _, bean := range page.Issues {
+	for _, bean := range list {
 		if !isID(bean.ID) || !isIssueKey(bean.Key) {
-			return nil, "", k.unreadable("an issue has no id and key")
+			return k.unreadable("an issue has no id and key")
 		}
 	}
-	return page.Issues, page.NextPageToken, nil
+	return nil
 }
 
 // issueURL returns the page of an issue for people.
@@ -282,7 +275,7 @@ func (c *Client) refused(k call, res *http.Response, answer []byte) error {
 	now := c.clock()
 	switch status := res.StatusCode; {
 	case status == http.StatusUnauthorized:
-		return fail(funnel.Unauthorized, "Jira does not accept the credential; check the connection's email and token")
+		return fail(funnel.Unauthorized, "Jira does not accept the credential; check the connection's "+c.dialect.secrets())
 	case status == http.StatusForbidden && strings.Contains(res.Header.Get("X-Seraph-Loginreason"), "DENIED"):
 		return fail(funnel.Unauthorized, "Jira wants a captcha solved: log in once in a browser as the connection's account")
 	case status == http.StatusForbidden:

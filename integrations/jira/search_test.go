@@ -102,26 +102,27 @@ func TestSearchIssues(t *testing.T) {
 func TestSmallPages(t *testing.T) {
 	t.Parallel()
 	asked := 0
-	c := &Client{dialect: pages(func(limit int, cursor string) ([]issueBean, string) {
+	c := &Client{dialect: pages{turn: func(limit int, cursor string) ([]issueBean, string) {
 		asked++
 		return make([]issueBean, 1), fmt.Sprint("page", asked)
-	})}
+	}}}
 	found, more, err := c.find(t.Context(), "searching", search{}, 7)
 	if len(found) != 7 || asked != 7 || !more || err != nil {
 		t.Errorf("%d issues in %d pages, more %v, error %v", len(found), asked, more, err)
 	}
-	c.dialect = pages(func(int, string) ([]issueBean, string) { return nil, "the same" })
+	c.dialect = pages{turn: func(int, string) ([]issueBean, string) { return nil, "the same" }}
 	if found, _, err := c.find(t.Context(), "searching", search{}, 7); len(found) != 0 || err != nil {
 		t.Errorf("a cursor that stays: %v, %v", found, err)
 	}
 }
 
 // pages is a dialect that only searches.
-type pages func(limit int, cursor string) ([]issueBean, string)
+type pages struct {
+	cloud
+	turn func(limit int, cursor string) ([]issueBean, string)
+}
 
-func (pages) api() []string                       { return nil }
-func (pages) text(funnel.Document, ...string) any { return nil }
 func (p pages) search(_ context.Context, _ *Client, _ string, _ search, limit int, cursor string) ([]issueBean, string, error) {
-	found, next := p(limit, cursor)
+	found, next := p.turn(limit, cursor)
 	return found, next, nil
 }
