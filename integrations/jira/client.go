@@ -196,18 +196,17 @@ type call struct {
 	want   int  // the only status that means success
 	into   any  // where the answer goes; nil if there is nothing to read
 	reads  bool // it changes nothing although it is a POST
+
+	file *file   // uploaded instead of a body
+	raw  *[]byte // where an answer goes that is not JSON
 }
 
 func (k call) harmless() bool { return k.reads || k.method == http.MethodGet }
 
 func (c *Client) do(ctx context.Context, k call) error {
-	var body io.Reader
-	if k.body != nil {
-		b, err := json.Marshal(k.body)
-		if err != nil {
-			return funnel.Errorf(funnel.Internal, "%s: encoding the request: %w", k.what, err)
-		}
-		body = bytes.NewReader(b)
+	body, mediaType, err := k.encode()
+	if err != nil {
+		return funnel.Errorf(funnel.Internal, "%s: encoding the request: %w", k.what, err)
 	}
 	u := c.base.JoinPath(append(c.dialect.api(), k.path...)...)
 	u.RawQuery = k.query.Encode()
@@ -215,9 +214,14 @@ func (c *Client) do(ctx context.Context, k call) error {
 	if err != nil {
 		return funnel.Errorf(funnel.Internal, "%s: the address cannot be built", k.what)
 	}
-	req.Header.Set("Accept", "application/json")
+	if k.raw == nil {
+		req.Header.Set("Accept", "application/json")
+	}
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", mediaType)
+	}
+	if k.file != nil {
+		req.Header.Set("X-Atlassian-Token", "no-check") // without it Jira takes a form for a forged one
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
@@ -234,8 +238,23 @@ func (c *Client) do(ctx context.Context, k call) error {
 		return k.unreadable(fmt.Sprintf("its status is %d instead of %d", res.StatusCode, k.want))
 	case k.into != nil && json.Unmarshal(answer, k.into) != nil:
 		return k.unreadable("it is not the expected JSON; is something else, such as a proxy, answering?")
+	case k.raw != nil:
+		*k.raw = answer
 	}
 	return nil
+}
+
+// encode returns the request's body, nil if it has none, and its media type.
+func (k call) encode() (io.Reader, string, error) {
+	switch {
+	case k.file != nil:
+		b, mediaType, err := k.file.form()
+		return bytes.NewReader(b), mediaType, err
+	case k.body != nil:
+		b, err := json.Marshal(k.body)
+		return bytes.NewReader(b), "application/json", err
+	}
+	return nil, "", nil
 }
 
 // failed keeps what Env.HTTP found out about an exchange that failed. The error

@@ -61,7 +61,7 @@ func checkIssue(what, issue string) error {
 	return nil
 }
 
-// issueFields are all that is ever asked for about an issue, links excepted.
+// issueFields are all that is ever asked for about an issue, links and files excepted.
 func issueFields() []string {
 	return []string{"summary", "project", "status", "priority", "labels", "assignee", "reporter", "creator", "created", "updated"}
 }
@@ -85,6 +85,7 @@ type issueBean struct {
 		Created    string
 		Updated    string
 		IssueLinks []linkBean
+		Attachment []attachmentBean
 	}
 	Properties map[string]json.RawMessage
 }

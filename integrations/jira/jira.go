@@ -64,6 +64,9 @@ var (
 	// AssignIssue gives an issue to a person.
 	AssignIssue = funnel.NewAction("jira.assign_issue", "Assign an issue.", funnel.Writes, (*Client).AssignIssue,
 		funnel.Upsert, funnel.Example(AssignIssueInput{Issue: "SIRT-1", Assignee: "funnel@example.com"}))
+	// AttachFile puts a file on an issue.
+	AttachFile = funnel.NewAction("jira.attach_file", "Attach a file to an issue.", funnel.Writes, (*Client).AttachFile,
+		funnel.Find((*Client).findAttachment), funnel.Example(AttachFileInput{Issue: "SIRT-1", Name: "results.csv", MediaType: "text/csv", Text: "user,host\njdoe,WS-0142\n"}))
 )
 
 // IssueCreated is the trigger for issues that were created, by Funnel or by
@@ -77,7 +80,7 @@ func Integration() funnel.Integration {
 		Summary:  "Opens tickets and keeps comments in Jira Cloud.",
 		Connect:  funnel.Connect(connect),
 		Limits:   funnel.Limits{Concurrency: 8, Timeout: 30 * time.Second},
-		Actions:  []funnel.AnyAction{OpenTicket, GetIssue, SearchIssues, AddComment, UpdateComment, KeepComment, LinkIssues, CreateIssue, UpdateFields, TransitionIssue, AssignIssue},
+		Actions:  []funnel.AnyAction{OpenTicket, GetIssue, SearchIssues, AddComment, UpdateComment, KeepComment, LinkIssues, CreateIssue, UpdateFields, TransitionIssue, AssignIssue, AttachFile},
 		Triggers: []funnel.AnyTrigger{IssueCreated},
 		Docs:     docs(),
 	}

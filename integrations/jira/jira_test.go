@@ -141,8 +141,8 @@ func wantCode(t *testing.T, err error, code funnel.Code, texts ...string) {
 func TestRegistration(t *testing.T) {
 	t.Parallel()
 	r := funnel.NewRegistry().Add(Integration())
-	if n := len(r.Actions()); n != 11 {
-		t.Errorf("%d actions are registered, want 11", n)
+	if n := len(r.Actions()); n != 12 {
+		t.Errorf("%d actions are registered, want 12", n)
 	}
 }
 

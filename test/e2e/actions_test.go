@@ -39,7 +39,7 @@ func TestExamplesRunOnTheDemo(t *testing.T) {
 		}
 		ran++
 	}
-	if ran < 19 {
+	if ran < 20 {
 		t.Errorf("only %d actions ran", ran)
 	}
 }

@@ -73,6 +73,11 @@ func IsCreate(r *http.Request) bool {
 // IsComment matches requests that add or change a comment.
 func IsComment(r *http.Request) bool { return IsWrite(r) && strings.Contains(r.URL.Path, "/comment") }
 
+// IsAttach matches requests that attach files.
+func IsAttach(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/attachments")
+}
+
 // IsSearch matches searches.
 func IsSearch(r *http.Request) bool { return r.URL.Path == "/rest/api/3/search/jql" }
 

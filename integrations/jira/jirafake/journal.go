@@ -15,6 +15,7 @@ const (
 	KindTransition    = "transition"
 	KindLink          = "link"
 	KindAssign        = "assign"
+	KindAttach        = "attach"
 	KindSearch        = "search"
 )
 

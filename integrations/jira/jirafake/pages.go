@@ -30,6 +30,7 @@ func (s *Site) pageRoutes() *http.ServeMux {
 	mux.HandleFunc("GET /{$}", s.listPage)
 	mux.HandleFunc("GET /browse", s.listPage)
 	mux.HandleFunc("GET /browse/{key}", s.issuePage)
+	mux.HandleFunc("GET /secure/attachment/{id}/{name}", s.filePage)
 	mux.HandleFunc("GET /style.css", asset("style.css", "text/css; charset=utf-8"))
 	mux.HandleFunc("GET /favicon.svg", asset("favicon.svg", "image/svg+xml"))
 	mux.HandleFunc("/", s.missingPage)
@@ -113,6 +114,7 @@ type issueView struct {
 	Project     string
 	Description template.HTML
 	Links       []linkView
+	Files       []fileView
 	Comments    []commentView
 }
 
@@ -160,6 +162,7 @@ func (s *Site) issuePage(w http.ResponseWriter, r *http.Request) {
 		}
 		v.Links = append(v.Links, linkView{relation, other.key, other.summary, newStatusView(other.status)})
 	}
+	v.Files = s.fileViews(is.files)
 	description, comments := is.description, is.comments // never changed in place
 	s.mu.RUnlock()
 

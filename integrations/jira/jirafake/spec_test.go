@@ -71,6 +71,14 @@ func TestAgainstPublishedSpec(t *testing.T) {
 	exchange(200, "GET", "/rest/api/3/issue/SIRT-1/comment?expand=properties&orderBy=-created", nil)
 	exchange(200, "GET", "/rest/api/3/issue/SIRT-1/transitions", nil)
 	exchange(204, "POST", "/rest/api/3/issue/SIRT-1/transitions", obj{"transition": obj{"id": "31"}})
+	code, header, answer := s.attach("SIRT-1", "a.csv", "text/csv", "x")
+	if code != 200 {
+		t.Fatalf("attaching: status %d: %s", code, answer)
+	}
+	if err := spec.check(t, "POST", "/rest/api/3/issue/SIRT-1/attachments", nil, code, header, answer); err != nil {
+		t.Errorf("the answer to a file does not follow the published document: %v", err)
+	}
+	exchange(200, "GET", "/rest/api/3/attachment/"+first(s.Issue("SIRT-1")).Attachments[0].ID, nil)
 	exchange(200, "GET", "/rest/api/3/issue/SIRT-1?properties=*all", nil)
 	exchange(404, "GET", "/rest/api/3/issue/SIRT-99", nil)
 	exchange(200, "GET", "/rest/api/3/search/jql?fields=*all&jql=project%3DSIRT", nil)
@@ -140,7 +148,7 @@ func (sp spec) check(t *testing.T, method, path string, body any, status int, he
 			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, SkipSettingDefaults: true, IncludeResponseStatus: true,
 		},
 	}
-	if status < 300 {
+	if status < 300 && !strings.HasSuffix(route.Path, "/attachments") { // a form whose schema, a list of objects, no form has
 		if err := openapi3filter.ValidateRequest(req.Context(), in); err != nil {
 			return fmt.Errorf("request: %w", err)
 		}

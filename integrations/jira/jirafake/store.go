@@ -51,6 +51,7 @@ type issue struct {
 	props       map[string]json.RawMessage
 	comments    []*comment
 	links       []*link
+	files       []*attachment
 	writes      []time.Time // recent ones, for the per-issue limit
 }
 
@@ -85,6 +86,7 @@ type Issue struct {
 	Creator                   Person
 	Comments                  []Comment // oldest first
 	Links                     []Link
+	Attachments               []Attachment // oldest first
 }
 
 // Comment is a copy of a comment for tests. Body is an Atlassian document.
@@ -136,6 +138,9 @@ func (is *issue) snapshot() Issue {
 			ID: strconv.FormatInt(c.id, 10), Author: c.author, Body: c.body, Properties: maps.Clone(c.props),
 			Created: c.created, Updated: c.updated,
 		})
+	}
+	for _, a := range is.files {
+		out.Attachments = append(out.Attachments, Attachment{ID: strconv.FormatInt(a.id, 10), Name: a.name, MediaType: a.mediaType, Content: slices.Clone(a.content), Author: a.author})
 	}
 	for _, l := range is.links {
 		out.Links = append(out.Links, Link{Type: l.kind.name, Source: l.source.key, Target: l.target.key})

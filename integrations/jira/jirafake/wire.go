@@ -163,7 +163,7 @@ func (w wire) link(is *issue, l *link) obj {
 // fieldNames are the fields that the site knows, in the order of a reply.
 var fieldNames = []string{
 	"summary", "description", "project", "issuetype", "status", "priority", "labels", "creator", "reporter", "assignee",
-	"created", "updated", "resolution", "resolutiondate", "issuelinks", "comment",
+	"created", "updated", "resolution", "resolutiondate", "issuelinks", "attachment", "comment",
 }
 
 // fields builds the chosen fields of an issue. The caller holds the lock.
@@ -210,6 +210,12 @@ func (w wire) field(is *issue, name string) any {
 			links = append(links, w.link(is, l))
 		}
 		return links
+	case "attachment":
+		files := []obj{}
+		for _, a := range is.files {
+			files = append(files, w.attachment(a))
+		}
+		return files
 	case "comment":
 		list := []obj{}
 		for _, c := range is.comments {
