@@ -181,7 +181,7 @@ func fileName(name string) string {
 			return '_'
 		}
 		return r
-	}, oneLine(name))
+	}, oneLine(visible(name)))
 	name = strings.Trim(name, ". ")
 	if name == "" {
 		return "attachment"
