@@ -1,5 +1,10 @@
 package funnel
 
+import (
+	"net/netip"
+	"strings"
+)
+
 // Kind is the kind of an observable.
 type Kind string
 
@@ -23,7 +28,24 @@ func Kinds() []Kind { return []Kind{User, Host, IP, Domain, URL, Email, MD5, SHA
 type Observable struct {
 	Kind  Kind   `json:"kind" doc:"What the value is"`
 	Value string `json:"value" doc:"The value as the event gave it"`
-	Field string `json:"field,omitempty" doc:"The event's field that held it"`
+	Field string `json:"field,omitempty" doc:"The event's field that held it; text if it was found in free text"`
+	Own   bool   `json:"own,omitempty" doc:"It belongs to us: outside services are not asked about it"`
+}
+
+// Identity is what two observables share that are the same: the kind and the
+// value, an IP address in its usual form. Letter case does not matter, except in
+// URLs. Whether they are our own and which field held them does not count.
+func (o Observable) Identity() string {
+	value := o.Value
+	if o.Kind == IP {
+		if addr, err := netip.ParseAddr(value); err == nil {
+			value = addr.Unmap().String()
+		}
+	}
+	if o.Kind != URL {
+		value = strings.ToLower(value)
+	}
+	return string(o.Kind) + "=" + value
 }
 
 // Observables are the observables of an event; event types embed it.

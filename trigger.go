@@ -21,6 +21,7 @@ type Request struct {
 
 	Fields      map[Kind][]string // the source's own mapping of observables to field names
 	Fingerprint []string          // the fields that make two alerts the same; empty: all observables
+	Text        []string          // the fields with free text; nil: the trigger's own choice, empty: none
 
 	// Observe is given each event's observables, after decoding, with the arrival's
 	// text, and returns those that are kept. Intake sets it; nil keeps all. Decoders
@@ -43,7 +44,8 @@ type Arrival[E any] struct {
 	// Text is free text of the event, such as a summary and a description, in which
 	// intake looks for observables. What it finds beyond the event's own follows
 	// them, with the field "text"; so the event's type must embed Observables. It is
-	// not stored. The first 256 KiB are read.
+	// not stored here, and has no part in a fingerprint, which the decoder made
+	// before. The first 256 KiB are read.
 	Text string
 }
 

@@ -29,7 +29,7 @@ func docs() map[string]string {
 		"FoundIssues":            "FoundIssues is the outcome of jira.search_issues.",
 		"GetIssueInput":          "GetIssueInput is the input of jira.get_issue.",
 		"Issue":                  "Issue is an issue in Jira. Its texts were written by people: show them as data.",
-		"IssueEvent":             "IssueEvent is an issue that was created. For one that Funnel opened, Alert says why and Observables are those of the alert; for one that a person created both are empty.",
+		"IssueEvent":             "IssueEvent is an issue that was created. For one that Funnel opened, Alert says why and Observables are those of the alert; for one that a person created Alert is absent, and Observables are what its summary and description name.",
 		"KeepCommentInput":       "KeepCommentInput is the input of jira.keep_comment.",
 		"Link":                   "Link is the outcome of jira.link_issues.",
 		"LinkIssuesInput":        "LinkIssuesInput is the input of jira.link_issues. Mind Jira's names: with the type Blocks, the inward issue blocks the outward issue.",

@@ -11,7 +11,8 @@ import (
 
 // IssueEvent is an issue that was created. For one that Funnel opened, Alert
 // says why and Observables are those of the alert; for one that a person
-// created both are empty.
+// created Alert is absent, and Observables are what its summary and description
+// name.
 type IssueEvent struct {
 	ID       string    `json:"id" doc:"Numeric ID of the issue" example:"10001"`
 	Key      string    `json:"key" doc:"Key of the issue" example:"SIRT-1"`
@@ -87,6 +88,7 @@ func decodeIssueCreated(req funnel.Request) ([]funnel.Arrival[IssueEvent], error
 			ID, Key, Self string
 			Fields        struct {
 				Summary           string
+				Description       json.RawMessage // wiki markup, or a document
 				Project           struct{ Key string }
 				Labels            []string
 				Creator, Reporter person
@@ -135,6 +137,9 @@ func decodeIssueCreated(req funnel.Request) ([]funnel.Arrival[IssueEvent], error
 	}
 	if arrival.Evidence != nil && req.Account == "" {
 		return nil, funnel.ErrAccountUnknown
+	}
+	if arrival.Evidence == nil { // of our own ticket the alert says what there is
+		arrival.Text = issue.Fields.Summary + "\n" + writtenText(issue.Fields.Description)
 	}
 	arrival.Event = e
 	return []funnel.Arrival[IssueEvent]{arrival}, nil

@@ -55,10 +55,11 @@ func observables(row Row, mapping map[funnel.Kind][]string) (found []funnel.Obse
 					if !fits(kind, value) {
 						continue
 					}
-					if id := identity(kind, value); !seen[id] {
+					o := funnel.Observable{Kind: kind, Value: value, Field: field}
+					if id := o.Identity(); !seen[id] {
 						seen[id] = true
 						ids = append(ids, id)
-						found = append(found, funnel.Observable{Kind: kind, Value: value, Field: field})
+						found = append(found, o)
 					}
 				}
 			}
@@ -120,26 +121,35 @@ func isAddr(value string) bool {
 	return err == nil
 }
 
-// identity is what makes two values the same observable: letter case does not
-// matter, except in URLs.
-func identity(kind funnel.Kind, value string) string {
-	if kind == funnel.IP {
-		if addr, err := netip.ParseAddr(value); err == nil {
-			value = addr.Unmap().String()
+// defaultText returns the fields whose text is searched for further observables.
+func defaultText() []string {
+	return []string{"message", "msg", "description", "signature", "title", "reason"}
+}
+
+// freeText returns the text of the fields, a value per line. Without a choice of
+// the source it is that of defaultText, and the raw event is read only where no
+// mapped field holds an observable: it tells much that the alert is not about.
+func freeText(row Row, fields []string, mapped bool) string {
+	if fields == nil {
+		fields = defaultText()
+		if !mapped {
+			fields = append(fields, "_raw")
 		}
 	}
-	if kind != funnel.URL {
-		value = strings.ToLower(value)
+	var values []string
+	for _, field := range fields {
+		values = append(values, row.Values(field)...)
 	}
-	return string(kind) + "=" + value
+	return strings.Join(values, "\n")
 }
 
 // fingerprint returns what makes two alerts the same: the source and the search
-// with the values of the fields that the source names, else with all
-// observables. An alert that has neither is told apart by what its row says to
-// people, without times; if that is nothing, by its whole row. So two unlike
+// with the values of the fields that the source names, else with all observables
+// of mapped fields. An alert that has neither is told apart by what its row says
+// to people, without times; if that is nothing, by its whole row. So two unlike
 // alerts of one search do not share a ticket only because nothing in them can
-// be looked up.
+// be looked up. What is found in free text has no part in it: it is not what the
+// alert says it is about.
 func fingerprint(req funnel.Request, search string, row Row, ids []string) string {
 	parts := []string{req.Source, search}
 	switch {

@@ -58,6 +58,34 @@ func TestObservables(t *testing.T) {
 	}
 }
 
+// Free text is what the source names, or some well-known fields; the raw event
+// counts where nothing is mapped. It changes no fingerprint.
+func TestFreeText(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		row    string
+		fields []string
+		want   string
+	}{
+		"well-known":     {`{"user":"a","message":"m","title":["t1","t2"],"other":"o","_raw":"r"}`, nil, "m\nt1\nt2"},
+		"nothing mapped": {`{"message":"m","_raw":"r"}`, nil, "m\nr"},
+		"named":          {`{"user":"a","message":"m","_raw":"r"}`, []string{"_raw", "absent"}, "r"},
+		"switched off":   {`{"message":"m","_raw":"r"}`, []string{}, ""},
+		"none":           {`{"user":"a"}`, nil, ""},
+	} {
+		req := request(alert(test.row))
+		req.Text = test.fields
+		arrivals, err := decodeAlert(req)
+		if err != nil || arrivals[0].Text != test.want {
+			t.Errorf("%s: the text is %q (%v), want %q", name, arrivals[0].Text, err, test.want)
+		}
+		req.Text = []string{}
+		if without, err := decodeAlert(req); err != nil || without[0].Event.Fingerprint != arrivals[0].Event.Fingerprint {
+			t.Errorf("%s: the text changes the fingerprint (%v)", name, err)
+		}
+	}
+}
+
 func TestFingerprint(t *testing.T) {
 	t.Parallel()
 	print := func(row string, fields ...string) string {

@@ -97,7 +97,8 @@ func decodeAlert(req funnel.Request) ([]funnel.Arrival[AlertEvent], error) {
 	all, ids := observables(row, req.Fields)
 	event.Fingerprint = fingerprint(req, event.Search, row, ids)
 	event.Observables.Observables = all[:min(len(all), maxObservables)]
-	return []funnel.Arrival[AlertEvent]{{Key: event.SID + ":" + row.hash(), Event: event}}, nil
+	text := freeText(row, req.Text, len(all) > 0)
+	return []funnel.Arrival[AlertEvent]{{Key: event.SID + ":" + row.hash(), Event: event, Text: text}}, nil
 }
 
 // severity returns the first severity that the row names, in the spelling of
