@@ -218,7 +218,7 @@ func (c *callable) check(raw []byte) ([]byte, *Problem) {
 		for _, err := range res.Errors {
 			var d *huma.ErrorDetail
 			if errors.As(err, &d) {
-				p.Faults = append(p.Faults, Fault{Location: d.Location, Message: d.Message})
+				p.Faults = append(p.Faults, faultOf(d))
 			}
 		}
 		return nil, p

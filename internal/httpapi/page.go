@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/funnelsec/funnel/internal/store"
 )
 
@@ -32,6 +34,14 @@ type Page struct {
 type Between struct {
 	Since time.Time `query:"since" doc:"Only what was received then or later (RFC 3339)" example:"2026-11-23T00:00:00Z"`
 	Until time.Time `query:"until" doc:"Only what was received before (RFC 3339)" example:"2026-11-24T00:00:00Z"`
+}
+
+// Resolve refuses an interval in which nothing can lie, for Huma.
+func (b Between) Resolve(huma.Context) []error {
+	if !b.Since.IsZero() && !b.Until.IsZero() && !b.Until.After(b.Since) {
+		return []error{&huma.ErrorDetail{Location: "query.until", Message: "want a time after since"}}
+	}
+	return nil
 }
 
 // ask returns the page with one row more than asked for, which tells whether

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -129,14 +131,46 @@ func (s *server) sanitize(ctx huma.Context, _ string, v any) (any, error) {
 		if d == nil {
 			continue
 		}
-		f := Fault{Location: d.Location, Message: d.Message}
-		if d.Message == "unknown query parameter" { // its location is the caller's text
-			f.Location = "query"
-		}
-		p.Faults = append(p.Faults, f)
+		p.Faults = append(p.Faults, faultOf(d))
 	}
 	return p, nil
 }
+
+// faultOf says what Huma's validation found, in words for people who do not know
+// Go, with a place in the body and without the caller's text.
+func faultOf(d *huma.ErrorDetail) Fault {
+	f := Fault{Location: d.Location, Message: d.Message}
+	switch {
+	case d.Message == "unknown query parameter": // its location is the caller's text
+		f.Location = "query"
+	case strings.HasPrefix(d.Message, "invalid date/time for format"): // the format is Go's
+		f.Message = "want a time such as 2026-11-23T00:00:00Z (RFC 3339); write a + in it as %2B"
+	case strings.HasPrefix(d.Message, "expected string to be "): // what follows a colon quotes the value
+		f.Message, _, _ = strings.Cut(d.Message, ": ")
+	}
+	if name, ok := strings.CutPrefix(f.Message, "expected required property "); ok {
+		if name, ok = strings.CutSuffix(name, " to be present"); ok {
+			f.Location += "." + name
+		}
+	}
+	f.Pointer = pointerOf(f.Location)
+	return f
+}
+
+var bodyPath = regexp.MustCompile(`^body((\.[A-Za-z0-9_-]+|\[[0-9]+\])+)$`)
+
+// pointerOf turns "body.list[3].name" into "/list/3/name", "" if it is nothing of
+// the kind.
+func pointerOf(location string) string {
+	m := bodyPath.FindStringSubmatch(location)
+	if m == nil {
+		return ""
+	}
+	return strings.NewReplacer(".", "/", "[", "/", "]", "").Replace(m[1])
+}
+
+// mostKnown is how many known keys an answer lists at most.
+const mostKnown = 20
 
 // malformed explains what the strict decoder refused.
 func malformed(err error) *Problem {
@@ -155,8 +189,12 @@ func malformed(err error) *Problem {
 	case schema.WrongShape:
 		status = http.StatusUnprocessableEntity
 	}
+	what := syntax.What
+	if n := len(syntax.Known); n > 0 && n <= mostKnown {
+		what += "; known are " + strings.Join(syntax.Known, ", ")
+	}
 	return problem(status, "the body cannot be accepted",
-		Fault{Location: "body", Message: syntax.What, Pointer: syntax.Path, Line: syntax.Line, Column: syntax.Column})
+		Fault{Location: "body", Message: what, Pointer: syntax.Path, Line: syntax.Line, Column: syntax.Column})
 }
 
 // unread explains why a body could not be read.
