@@ -10,11 +10,14 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/config"
 )
 
 // The exit codes.
@@ -77,8 +80,9 @@ func (e exitError) Error() string {
 func (e exitError) Unwrap() error { return e.err }
 
 func failed(err error) error {
-	if err == nil {
-		return nil
+	var known exitError
+	if err == nil || errors.As(err, &known) {
+		return err
 	}
 	return exitError{exitFailed, err}
 }
@@ -90,17 +94,64 @@ func (p *program) root() *cobra.Command {
 		Long: `Funnel takes alerts by webhook, stores them durably, opens one ticket for each
 and writes on the ticket what other systems know about the user, the file and
 the host. Start with "funnel demo": it needs no account anywhere.`,
+		Example: `  funnel demo                       # everything simulated on this machine
+  funnel check && funnel serve      # funnel.yaml of the folder
+  funnel list runs --state failed   # what needs attention
+  source <(funnel completion bash)  # completes actions, their fields, runs and events`,
 		SilenceErrors: true, SilenceUsage: true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
+	root.SetFlagErrorFunc(suggestFlag)
 	root.AddCommand(p.serve(), p.demo(), p.check(), p.list(), p.show(), p.runCommand(), p.token(), p.version())
 	root.AddCommand(p.control()...)
 	return root
 }
 
+// suggestFlag tells what an unknown flag was probably meant to be.
+func suggestFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := config.Suggest(unknown.GetSpecifiedName(), names); near != "" {
+		return fmt.Errorf("%w: did you mean --%s?", err, near)
+	}
+	return fmt.Errorf("%w: \"%s --help\" shows the flags", err, cmd.CommandPath())
+}
+
+// noArgs refuses arguments, and says so.
+func noArgs(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case !cmd.HasAvailableSubCommands():
+		return fmt.Errorf("%s takes no arguments, see \"%[1]s --help\"", cmd.CommandPath())
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	if near := config.Suggest(args[0], names); near != "" {
+		return fmt.Errorf("%s: there is no %q: did you mean %s?", cmd.CommandPath(), args[0], near)
+	}
+	return fmt.Errorf("%s: there is no %q: want %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
+}
+
+// named checks that there are as many arguments as a command's usage names.
+func named(use string) cobra.PositionalArgs {
+	want := strings.Fields(use)[1:]
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != len(want) {
+			return fmt.Errorf("%s: want %s", cmd.CommandPath(), strings.Join(want, " and "))
+		}
+		return nil
+	}
+}
+
 func (p *program) version() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: noArgs,
 		Run: func(*cobra.Command, []string) { fmt.Fprintf(p.out, "funnel %s\n", Version()) },
 	}
 }

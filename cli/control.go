@@ -15,7 +15,7 @@ func (p *program) control() []*cobra.Command {
 	var playbook string
 	replay := p.decision("replay EVENT", "Let playbooks run again for an event", `Let playbooks run again for an event: all that are enabled for its trigger, or the
 one of --playbook. What the runs before made stays; a ticket is still one for all
-alerts about the same thing.`, 1, func(args []string) (path string, body any) {
+alerts about the same thing.`, "event", func(args []string) (path string, body any) {
 		path = "/api/v1/events/" + url.PathEscape(args[0]) + "/replay"
 		if playbook != "" {
 			path += "?playbook=" + url.QueryEscape(playbook)
@@ -23,23 +23,24 @@ alerts about the same thing.`, 1, func(args []string) (path string, body any) {
 		return path, nil
 	})
 	replay.Flags().StringVar(&playbook, "playbook", "", "only this playbook")
+	_ = replay.RegisterFlagCompletionFunc("playbook", p.completePlaybooks()) // the flag is there
 	return []*cobra.Command{
 		replay,
-		p.decision("retry RUN", "Let a failed run go on from the step that failed it", "", 1, func(args []string) (string, any) {
+		p.decision("retry RUN", "Let a failed run go on from the step that failed it", "", "run", func(args []string) (string, any) {
 			return "/api/v1/runs/" + url.PathEscape(args[0]) + "/retry", nil
 		}),
-		p.decision("skip RUN STEP", "Let a failed or waiting run go on without a step", "", 2, func(args []string) (string, any) {
+		p.decision("skip RUN STEP", "Let a failed or waiting run go on without a step", "", "run", func(args []string) (string, any) {
 			return "/api/v1/runs/" + url.PathEscape(args[0]) + "/skip", map[string]string{"step": args[1]}
 		}),
-		p.decision("cancel RUN", "Cancel a run", "", 1, func(args []string) (string, any) {
+		p.decision("cancel RUN", "Cancel a run", "", "run", func(args []string) (string, any) {
 			return "/api/v1/runs/" + url.PathEscape(args[0]) + "/cancel", nil
 		}),
 	}
 }
 
-func (p *program) decision(use, short, long string, args int, ask func([]string) (path string, body any)) *cobra.Command {
+func (p *program) decision(use, short, long, kind string, ask func([]string) (path string, body any)) *cobra.Command {
 	r := &remote{}
-	cmd := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ExactArgs(args)}
+	cmd := &cobra.Command{Use: use, Short: short, Long: long, Args: named(use), ValidArgsFunction: r.completeIDs(kind)}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		path, v := ask(args)
 		body := []byte("{}")
@@ -56,7 +57,7 @@ func (p *program) decision(use, short, long string, args int, ask func([]string)
 		case status != http.StatusOK && status != http.StatusAccepted:
 			return failed(refusal(status, "", answer))
 		case r.asJSON:
-			return failed(p.printJSON(answer))
+			return failed(p.printJSON(answer, true))
 		}
 		return failed(p.printRuns(answer))
 	}
@@ -71,7 +72,7 @@ func (p *program) printRuns(answer []byte) error {
 		Runs []runItem
 	}
 	if err := json.Unmarshal(answer, &a); err != nil {
-		return fmt.Errorf("reading the server's answer: %w", err)
+		return unreadable(err)
 	}
 	if a.Runs == nil {
 		a.Runs = []runItem{a.runItem}

@@ -14,7 +14,7 @@ import (
 func (p *program) demo() *cobra.Command {
 	o := demo.Options{}
 	cmd := &cobra.Command{
-		Use: "demo", Short: "Watch alerts become tickets, with every outside system simulated", Args: cobra.NoArgs,
+		Use: "demo", Short: "Watch alerts become tickets, with every outside system simulated", Args: noArgs,
 		Long: `Start simulated Splunk, Jira, VirusTotal and directory on this machine and a real
 server with a database of its own, play a handful of alerts and show what becomes
 of them. It needs no account and no configuration, and keeps nothing. It runs

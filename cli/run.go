@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/funnelsec/funnel"
 	"github.com/funnelsec/funnel/internal/config"
 	"github.com/funnelsec/funnel/internal/docgen"
+	"github.com/funnelsec/funnel/internal/httpapi"
 )
 
 // maxInputFile is how many bytes --input reads at most; the server takes no more.
@@ -46,7 +49,7 @@ address.`,
 			if near := config.Suggest(args[0], p.actions()); near != "" {
 				return fmt.Errorf("there is no action %q: did you mean %s?", args[0], near)
 			}
-			return fmt.Errorf("there is no action %q: funnel list actions shows them", args[0])
+			return fmt.Errorf("there is no action %q: \"funnel list actions\" shows them", args[0])
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -81,17 +84,34 @@ type caller struct {
 
 func (p *program) runAction(r *remote, spec *funnel.ActionSpec) *cobra.Command {
 	var c caller
-	cmd := &cobra.Command{Use: spec.ID, Short: spec.Summary, Long: p.long(spec), Args: cobra.NoArgs}
+	cmd := &cobra.Command{
+		Use: spec.ID, Short: spec.Summary, Long: p.long(spec), Example: exampleLine(spec), ValidArgsFunction: cobra.NoFileCompletions,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%s takes no arguments: the fields of its input are flags, see --help", spec.ID)
+			}
+			return nil
+		},
+	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	fields := docgen.Fields(spec.Input)
 	for _, f := range fields {
-		flags.Var(&fieldFlag{kind: f.Type}, flagName(f), usage(f))
+		name := flagName(f)
+		flags.Var(&fieldFlag{kind: f.Type}, name, usage(f))
+		if f.Type == "boolean" {
+			flags.Lookup(name).NoOptDefVal = "true"
+		}
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(f.Enum, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	}
-	flags.StringVar(&c.input, "input", "", "the whole input as JSON, @FILE or - for standard input; flags of fields go before it")
+	flags.StringVar(&c.input, "input", "", "the whole input as JSON, @FILE or - for standard input; a field's own flag replaces what it says")
 	flags.StringVar(&c.connection, "connection", "", "the connection to use, if there are several of "+spec.Integration())
 	flags.DurationVar(&c.wait, "wait", 20*time.Second, "how long to wait for the outcome, at most 60s")
 	flags.StringVar(&c.key, "idempotency-key", "", "makes repeats of this call safe: the same key is the same call")
+	_ = cmd.RegisterFlagCompletionFunc("connection", r.completeConnections)
+	for _, name := range []string{"wait", "idempotency-key"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		input, err := readInput(cmd, fields, c.input)
 		if err != nil {
@@ -120,6 +140,12 @@ func usage(f docgen.Field) string {
 	text := f.Doc
 	if f.Example != "" {
 		text += ", for example " + f.Example
+	}
+	if len(f.Enum) > 0 {
+		text += ": " + strings.Join(f.Enum, ", ")
+	}
+	if strings.HasPrefix(f.Type, "list of ") {
+		text += " (repeat the flag for more than one)"
 	}
 	if !f.Optional {
 		text += " (needed)"
@@ -160,6 +186,9 @@ func (f *fieldFlag) value() (json.RawMessage, error) {
 			return json.Marshal(text)
 		}
 		if !json.Valid([]byte(text)) {
+			if kind == "integer" || kind == "number" || kind == "boolean" {
+				return nil, fmt.Errorf("want %s", article(kind))
+			}
 			return nil, fmt.Errorf("want %s as JSON", article(kind))
 		}
 		return json.RawMessage(text), nil
@@ -187,6 +216,53 @@ func article(kind string) string {
 		return "an " + kind
 	}
 	return "a " + kind
+}
+
+// exampleLine is a command line that works on the demo, "" if the action has no
+// example.
+func exampleLine(spec *funnel.ActionSpec) string {
+	example, ok := httpapi.Example(spec)
+	in, isObject := example.(map[string]any)
+	if !ok || !isObject {
+		return ""
+	}
+	line := "  funnel run " + spec.ID
+	for _, f := range docgen.Fields(spec.Input) {
+		v, given := in[f.Name]
+		if !given {
+			continue
+		}
+		values, list := v.([]any)
+		if !list {
+			values = []any{v}
+		}
+		for _, v := range values {
+			text, isText := v.(string)
+			if !isText {
+				b, err := json.Marshal(v)
+				if err != nil {
+					return ""
+				}
+				text = string(b)
+			}
+			if f.Type == "boolean" {
+				line += " --" + flagName(f) + "=" + text
+				continue
+			}
+			line += " --" + flagName(f) + " " + shellQuote(text)
+		}
+	}
+	return line
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+-]+$`)
+
+// shellQuote quotes a word for a POSIX shell, if it needs it.
+func shellQuote(word string) string {
+	if plainWord.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // readInput joins --input and the flags of fields.
@@ -221,7 +297,7 @@ func readInput(cmd *cobra.Command, fields []docgen.Field, from string) ([]byte, 
 		}
 	}
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("%s: needed; --help shows what they are", strings.Join(missing, ", "))
+		return nil, fmt.Errorf("%s: needed; \"%s --help\" tells more", strings.Join(missing, ", "), cmd.CommandPath())
 	}
 	return json.Marshal(members)
 }
@@ -251,7 +327,7 @@ func readSource(cmd *cobra.Command, from string) ([]byte, error) {
 // callAction calls the action and prints what became of it: exit code 0 with the
 // outcome, 1 if it failed or is not done yet.
 func (p *program) callAction(ctx context.Context, r *remote, spec *funnel.ActionSpec, c caller, input []byte) error {
-	query := url.Values{"wait": {strconv.Itoa(int(c.wait.Seconds()))}}
+	query := url.Values{"wait": {strconv.Itoa(int(math.Ceil(c.wait.Seconds())))}}
 	if c.connection != "" {
 		query.Set("connection", c.connection)
 	}
@@ -263,8 +339,8 @@ func (p *program) callAction(ctx context.Context, r *remote, spec *funnel.Action
 	if err != nil {
 		return failed(err)
 	}
-	if r.asJSON {
-		_, err := fmt.Fprintf(p.out, "%s\n", bytes.TrimSpace(body))
+	if r.asJSON && json.Valid(body) {
+		err := p.printJSON(body, false)
 		if err == nil && status != http.StatusOK {
 			return exitError{exitFailed, nil}
 		}
@@ -276,7 +352,7 @@ func (p *program) callAction(ctx context.Context, r *remote, spec *funnel.Action
 	case http.StatusAccepted:
 		var run runItem
 		if err := json.Unmarshal(body, &run); err != nil {
-			return failed(fmt.Errorf("reading the server's answer: %w", err))
+			return failed(unreadable(err))
 		}
 		text := "run " + run.ID + " is " + run.State
 		if run.Why != "" {
@@ -292,17 +368,17 @@ func (p *program) printOutcome(body []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	open, err := dec.Token()
 	if err != nil || open != json.Delim('{') {
-		return p.printJSON(body)
+		return p.printJSON(body, true)
 	}
 	var rows [][]string
 	for dec.More() {
 		name, err := dec.Token()
 		if err != nil {
-			return p.printJSON(body)
+			return p.printJSON(body, true)
 		}
 		var v json.RawMessage
 		if err := dec.Decode(&v); err != nil {
-			return p.printJSON(body)
+			return p.printJSON(body, true)
 		}
 		var text string
 		if json.Unmarshal(v, &text) != nil {
@@ -311,25 +387,4 @@ func (p *program) printOutcome(body []byte) error {
 		rows = append(rows, []string{fmt.Sprint(name), text})
 	}
 	return table(p.out, []string{"FIELD", "VALUE"}, rows)
-}
-
-// refusal says what a problem says, with its single faults.
-func refusal(status int, location string, body []byte) error {
-	var problem struct {
-		Title, Detail, Code, Run string
-		Errors                   []struct{ Location, Message, Pointer string }
-	}
-	_ = json.Unmarshal(body, &problem)
-	text := fmt.Sprintf("the server answered %d: %s. %s", status, problem.Title, problem.Detail)
-	for _, e := range problem.Errors {
-		text += "; " + e.Location
-		if e.Pointer != "" {
-			text += " at " + e.Pointer
-		}
-		text += ": " + e.Message
-	}
-	if problem.Run != "" {
-		text += "; see funnel show run " + location[strings.LastIndexByte(location, '/')+1:]
-	}
-	return errors.New(clean(strings.TrimSpace(text)))
 }

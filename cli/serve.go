@@ -22,7 +22,7 @@ func (p *program) serve() *cobra.Command {
 	var path, format string
 	var withStdin bool
 	cmd := &cobra.Command{
-		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
+		Use: "serve", Short: "Run the server", Args: noArgs,
 		Long: `Run the server until SIGINT or SIGTERM. It then takes no new request, lets
 running steps finish for up to 30 seconds and ends; a second signal ends it at
 once, which loses nothing. Exit code 78 means that the configuration or the data
@@ -80,7 +80,7 @@ func (p *program) serveUntil(ctx context.Context, path string, handler slog.Hand
 func (p *program) check() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use: "check", Short: "Check the configuration", Args: cobra.NoArgs,
+		Use: "check", Short: "Check the configuration", Args: noArgs,
 		Long: `Check the configuration against the integrations, triggers and playbooks of
 this build. No secret is read and nobody is contacted. Exit code 78 means that
 something has to be mended.`,

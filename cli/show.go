@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,27 +16,29 @@ import (
 func (p *program) show() *cobra.Command {
 	r := &remote{}
 	cmd := &cobra.Command{
-		Use: "show", Short: "Show one run or event of a server, or the reference of this build", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use: "show", Short: "Show one run, event or delivery of a server, or the reference of this build", Args: noArgs,
+		Example: "  funnel show run 42\n  funnel show event 17 --json",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	r.flags(cmd)
 	cmd.AddCommand(
-		&cobra.Command{Use: "run ID", Short: "Show a run with its steps", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-			return failed(p.showRun(cmd.Context(), r, args[0]))
-		}},
-		&cobra.Command{Use: "event ID", Short: "Show an event with its data and runs", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-			raw, err := r.get(cmd.Context(), "/api/v1/events/"+url.PathEscape(args[0]), nil)
-			if err == nil {
-				err = p.printJSON(raw)
-			}
-			return failed(err)
-		}},
-		&cobra.Command{Use: "reference", Short: "Print the reference of all integrations and playbooks as Markdown", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		p.showing(r, "run", "Show a run with its steps: input, outcome, attempts, why it waits", p.showRun),
+		p.showing(r, "event", "Show an event with everything that became of it", p.showEvent),
+		p.showing(r, "delivery", "Show a delivery and the event that it brought", p.showDelivery),
+		&cobra.Command{Use: "reference", Short: "Print the reference of all integrations and playbooks as Markdown", Args: noArgs, RunE: func(*cobra.Command, []string) error {
 			_, err := p.out.Write(docgen.Reference(p.registry))
 			return failed(err)
 		}},
 	)
 	return cmd
+}
+
+// showing is a command that shows one thing of the server.
+func (p *program) showing(r *remote, kind, short string, show func(ctx context.Context, r *remote, id string) error) *cobra.Command {
+	use := kind + " ID"
+	return &cobra.Command{Use: use, Short: short, Args: named(use), ValidArgsFunction: r.completeIDs(kind), RunE: func(cmd *cobra.Command, args []string) error {
+		return failed(show(cmd.Context(), r, args[0]))
+	}}
 }
 
 type stepItem struct {
@@ -59,7 +60,7 @@ func (p *program) showRun(ctx context.Context, r *remote, id string) error {
 		return err
 	}
 	if r.asJSON {
-		return p.printJSON(raw)
+		return p.printJSON(raw, true)
 	}
 	fmt.Fprintf(p.out, "Run %s of playbook %s for event %s: %s\n", clean(run.ID), clean(run.Playbook), clean(run.Event), clean(run.State))
 	if run.Why != "" {
@@ -97,14 +98,4 @@ func (p *program) showRun(ctx context.Context, r *remote, id string) error {
 		}
 	}
 	return nil
-}
-
-// printJSON prints indented JSON; its strings escape control characters already.
-func (p *program) printJSON(raw []byte) error {
-	var b bytes.Buffer
-	if err := json.Indent(&b, raw, "", "  "); err != nil {
-		return fmt.Errorf("reading the server's answer: %w", err)
-	}
-	_, err := fmt.Fprintln(p.out, b.String())
-	return err
 }

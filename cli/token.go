@@ -15,7 +15,7 @@ import (
 func (p *program) token() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use: "token", Short: "Replace the API's admin token and print the new one", Args: cobra.NoArgs,
+		Use: "token", Short: "Replace the API's admin token and print the new one", Args: noArgs,
 		Long: `Replace the API's admin token and print the new one, once. The old one ends at
 once, also at a server that is running.`,
 		RunE: func(*cobra.Command, []string) error {

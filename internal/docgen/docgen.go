@@ -139,6 +139,7 @@ type Field struct {
 	Type     string
 	Doc      string
 	Example  string
+	Enum     []string // the only values, if they are enumerated
 	Optional bool
 
 	of reflect.Type
@@ -163,8 +164,12 @@ func Fields(t reflect.Type) (list []Field) {
 		if !f.IsExported() || name == "-" || name == "" {
 			continue
 		}
+		var enum []string
+		if words := f.Tag.Get("enum"); words != "" {
+			enum = strings.Split(words, ",")
+		}
 		list = append(list, Field{
-			Name: name, Type: typeName(f.Type), Doc: f.Tag.Get("doc"), Example: f.Tag.Get("example"), of: f.Type,
+			Name: name, Enum: enum, Type: typeName(f.Type), Doc: f.Tag.Get("doc"), Example: f.Tag.Get("example"), of: f.Type,
 			Optional: strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero"),
 		})
 	}

@@ -157,4 +157,3 @@ func TestCallThatTheEngineRefuses(t *testing.T) {
 		}
 	}
 }
-

@@ -69,12 +69,14 @@ func TestEventFilters(t *testing.T) {
 	if f := h.deliveryFilter; f.Source != "s" || f.Verdict != record.Refused || f.Event != 17 || !f.Since.Equal(noon) || !f.Until.IsZero() {
 		t.Errorf("asked for %+v", f)
 	}
-	for _, bad := range []string{"/api/v1/events?since=" + canary, "/api/v1/deliveries?verdict=" + canary, "/api/v1/deliveries?event=-1",
+	for _, bad := range []string{
+		"/api/v1/events?since=" + canary, "/api/v1/deliveries?verdict=" + canary, "/api/v1/deliveries?event=-1",
 		"/api/v1/deliveries?since=2026-11-23T00:00:00+01:00", "/api/v1/deliveries?since=2026-11-23T12:00:00Z&until=2026-11-23T12:00:00Z", "/api/v1/events?since=2026-11-24T00:00:00Z&until=2026-11-23T00:00:00Z",
 		"/api/v1/deliveries?limit=0", "/api/v1/deliveries?limit=-1", "/api/v1/deliveries?limit=201", "/api/v1/deliveries?limit=1e2", "/api/v1/deliveries?limit=5%20",
 		"/api/v1/deliveries?before=0", "/api/v1/deliveries?before=01", "/api/v1/deliveries?before=-5", "/api/v1/deliveries?before=1.5", "/api/v1/deliveries?before=%00", "/api/v1/deliveries?before=9223372036854775808",
 		"/api/v1/deliveries?before=" + strings.Repeat("9", 5000), "/api/v1/deliveries?source=" + strings.Repeat("s", 65), "/api/v1/events?trigger=" + strings.Repeat("t", 101),
-		"/api/v1/deliveries?since=0001-01-01", "/api/v1/deliveries?since=99999-01-01T00:00:00Z", "/api/v1/deliveries?event=" + canary} {
+		"/api/v1/deliveries?since=0001-01-01", "/api/v1/deliveries?since=99999-01-01T00:00:00Z", "/api/v1/deliveries?event=" + canary,
+	} {
 		p := wantProblem(t, h.ask(request("GET", bad, "")), http.StatusUnprocessableEntity)
 		if len(p.Faults) != 1 || !strings.HasPrefix(p.Faults[0].Location, "query.") || strings.Contains(p.Faults[0].Message, "2006-01-02") {
 			t.Errorf("%.100s: %+v", bad, p)

@@ -172,7 +172,9 @@ func TestEveryAction(t *testing.T) {
 				continue
 			}
 			p := wantProblem(t, w, w.Code)
-			if !slices.ContainsFunc(p.Faults, func(f Fault) bool { return strings.HasPrefix(f.Location, "body") && f.Pointer == c.at && f.Message != "" }) {
+			if !slices.ContainsFunc(p.Faults, func(f Fault) bool {
+				return strings.HasPrefix(f.Location, "body") && f.Pointer == c.at && f.Message != ""
+			}) {
 				t.Errorf("%s refuses %s at %q without saying where: %s", a.ID, c.what, c.at, w.Body)
 			}
 		}

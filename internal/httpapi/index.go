@@ -25,6 +25,7 @@ const indexPage = `<!doctype html>
 <dt><a href="/docs">/docs</a></dt><dd>The API, to read and to try.</dd>
 <dt><a href="/openapi.json">/openapi.json</a></dt><dd>Every address, described in OpenAPI 3.1.</dd>
 <dt>/api/v1/runs, events, deliveries, playbooks, integrations</dt><dd>The API: <code>curl -H "Authorization: Bearer $FUNNEL_TOKEN" …/api/v1/runs</code></dd>
+<dt>POST /api/v1/actions/{id}</dt><dd>Performs one action; /docs shows each with its input and an example to try.</dd>
 <dt>POST /hooks/{source}</dt><dd>Where outside systems deliver.</dd>
 </dl></main></body></html>
 `
