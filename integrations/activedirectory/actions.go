@@ -54,11 +54,14 @@ type User struct {
 	NestedGroups      []string `json:"nested_groups,omitempty" doc:"Names of the groups that the account is in only through other groups, sorted, at most 100"`
 	NestedGroupsTotal int      `json:"nested_groups_total" doc:"How many such groups there are"`
 	PrimaryGroup      string   `json:"primary_group,omitempty" doc:"The account's primary group" example:"Domain Users"`
+	MoreGroups        bool     `json:"more_groups,omitempty" doc:"Not all groups could be read: there may be others, and others with power"`
+	Privileged        []string `json:"privileged,omitempty" doc:"Names of those of all these groups that have power over the domain, such as Domain Admins or Account Operators; told by their SIDs"`
 
 	Enabled            bool `json:"enabled" doc:"The account is not disabled"`
 	Locked             bool `json:"locked" doc:"Locked out after wrong passwords"`
 	PasswordExpired    bool `json:"password_expired" doc:"The password has expired"`
 	MustChangePassword bool `json:"must_change_password" doc:"The password must be changed at the next logon"`
+	Expired            bool `json:"expired" doc:"The account has ended: account_expires has passed"`
 
 	LastLogon      *time.Time      `json:"last_logon,omitempty" doc:"Last logon to the domain, none if never; AD updates it (lastLogonTimestamp) only when it is 9 to 14 days old, so the true one may be that much later"`
 	LastLogonLag   funnel.Duration `json:"last_logon_lag,omitzero" doc:"By how much the true last logon may be later"`
@@ -106,22 +109,30 @@ func (c *Client) LookupUser(ctx context.Context, in LookupUserInput) (User, erro
 		return User{Why: why}, nil
 	}
 	u := readUser(e)
-	all, _, err := c.groupsOf(ctx, e.DN)
+	u.Expired = u.AccountExpires != nil && !u.AccountExpires.After(c.env.Clock())
+	m, err := c.memberships(ctx, e)
 	if err != nil {
 		return User{}, err
 	}
+	u.PrimaryGroup, u.Privileged, u.MoreGroups = m.primary.name, m.privileged(), m.more
 	direct := directGroups(e)
 	if ranged(e, "memberOf") { // the rest of the list is told from the groups' side only
-		told, err := c.groupsWith(ctx, e.DN)
+		told, more, err := c.groupsWith(ctx, e.DN)
 		if err != nil {
 			return User{}, err
 		}
 		if len(told) > len(direct) { // fewer if the account may not read the groups
-			direct = told
+			direct = namesOf(told)
+		} else {
+			more = true
 		}
-		u.Groups, u.GroupsTotal = direct[:min(len(direct), maxGroups)], len(direct)
+		u.MoreGroups = u.MoreGroups || more
 	}
-	nested := through(all, direct)
+	if len(through(direct, namesOf(m.all))) > 0 { // a name in memberOf, but not to be read: its SID and what it is in are unknown
+		u.MoreGroups = true
+	}
+	u.Groups, u.GroupsTotal = direct[:min(len(direct), maxGroups)], len(direct)
+	nested := through(namesOf(m.all), direct)
 	u.NestedGroups, u.NestedGroupsTotal = nested[:min(len(nested), maxGroups)], len(nested)
 	if dn := text(e, "manager"); dn != "" {
 		if u.Manager, err = c.manager(ctx, dn); err != nil {
@@ -171,8 +182,6 @@ func readUser(e *ldap.Entry) User {
 		SID:  sid(e.GetEqualFoldRawAttributeValue("objectSid")),
 		GUID: guid(e.GetEqualFoldRawAttributeValue("objectGUID")),
 	}
-	direct := directGroups(e)
-	u.Groups, u.GroupsTotal, u.PrimaryGroup = direct[:min(len(direct), maxGroups)], len(direct), primaryGroup(e)
 	if u.LastLogon != nil {
 		u.LastLogonLag = logonLag
 	}

@@ -146,7 +146,7 @@ func domainOf(baseDN string) (string, error) {
 			}
 		}
 	}
-	if len(labels) == 0 {
+	if strings.Trim(strings.Join(labels, ""), ". ") == "" {
 		return "", funnel.Errorf(funnel.Invalid, "connecting to Active Directory: base_dn must be a distinguished name in a domain, such as DC=corp,DC=example,DC=com")
 	}
 	return strings.Join(labels, "."), nil

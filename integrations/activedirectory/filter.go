@@ -19,6 +19,12 @@ func equal(attribute, value string) filter {
 	return filter("(" + attribute + "=" + ldap.EscapeFilter(value) + ")")
 }
 
+// inChain follows membership through groups in groups; AD ends at cycles (MS-ADTS
+// 3.1.1.3.4.4.3, LDAP_MATCHING_RULE_TRANSITIVE_EVAL).
+func inChain(attribute, dn string) filter {
+	return filter("(" + attribute + ":1.2.840.113556.1.4.1941:=" + ldap.EscapeFilter(dn) + ")")
+}
+
 func and(fs ...filter) filter { return join("&", fs) }
 func or(fs ...filter) filter  { return join("|", fs) }
 

@@ -34,11 +34,12 @@ type Group struct {
 	ManagedBy   Manager `json:"managed_by,omitzero" doc:"Who is responsible for it"`
 	Unit        string  `json:"unit,omitempty" doc:"DN of the unit that it lies in"`
 
-	Members      []Member `json:"members,omitempty" doc:"Users and computers in it, directly or through other groups, sorted, at most 100; without those whose primary group it is"`
+	Members      []Member `json:"members,omitempty" doc:"Users and computers in it, directly, through other groups or because it is their primary group, sorted, at most 100"`
 	MembersTotal int      `json:"members_total" doc:"How many there are"`
 	More         bool     `json:"more" doc:"There are more members than were counted"`
 	Subgroups    []string `json:"subgroups,omitempty" doc:"Names of the groups in it, directly or through others, sorted, at most 100"`
 	MemberOf     []string `json:"member_of,omitempty" doc:"Names of the groups that it is in, directly or through others, sorted, at most 100"`
+	Privileged   []string `json:"privileged,omitempty" doc:"Names of the groups with power over the domain that it is or is in, told by their SIDs"`
 
 	Created *time.Time `json:"created,omitempty" doc:"When it was made"`
 	SID     string     `json:"sid,omitempty" doc:"Security identifier"`
@@ -65,7 +66,7 @@ func (c *Client) LookupGroup(ctx context.Context, in LookupGroupInput) (Group, e
 		q.name = q.address // a group may have an @ in its name
 	}
 	attributes := []string{"sAMAccountName", "cn", "description", "mail", "groupType", "managedBy", "whenCreated", "objectSid", "objectGUID"}
-	found, err := c.search(ctx, c.baseDN, ldap.ScopeWholeSubtree, 3, and(equal("objectCategory", "group"), or(equal("sAMAccountName", q.name), equal("cn", q.name))), attributes)
+	found, err := c.search(ctx, c.baseDN, ldap.ScopeWholeSubtree, 3, groupFilter(q.name), attributes)
 	if err != nil {
 		return Group{}, err
 	}
@@ -79,15 +80,21 @@ func (c *Client) LookupGroup(ctx context.Context, in LookupGroupInput) (Group, e
 			return Group{}, err
 		}
 	}
-	if err := c.members(ctx, e.DN, &g); err != nil {
+	if err := c.members(ctx, e, &g); err != nil {
 		return Group{}, err
 	}
 	of, _, err := c.groupsOf(ctx, e.DN)
 	if err != nil {
 		return Group{}, err
 	}
-	g.MemberOf = of[:min(len(of), maxGroups)]
+	names := namesOf(of)
+	g.MemberOf = names[:min(len(names), maxGroups)]
+	g.Privileged = privileged(append([]group{{e.DN, g.Name, g.SID}}, of...))
 	return g, nil
+}
+
+func groupFilter(name string) filter {
+	return and(equal("objectCategory", "group"), or(equal("sAMAccountName", name), equal("cn", name)))
 }
 
 // chooseGroup returns the group that is meant: the one whose account name it is,
@@ -110,14 +117,14 @@ func chooseGroup(found []*ldap.Entry, name string) (*ldap.Entry, string) {
 	return nil, "no group of that name in the directory"
 }
 
-// members fills in who is in the group, through other groups too.
-func (c *Client) members(ctx context.Context, dn string, g *Group) error {
+// members fills in who is in the group, through other groups too. The members of
+// a primary group, such as Domain Users, do not stand in memberOf.
+func (c *Client) members(ctx context.Context, group *ldap.Entry, g *Group) error {
 	domain, err := c.domainDN()
 	if err != nil {
 		return err
 	}
-	kinds := or(equal("objectCategory", "person"), equal("objectCategory", "computer"))
-	found, more, err := c.searchAll(ctx, domain, maxSearched, and(kinds, inChain("memberOf", dn)), []string{"sAMAccountName", "displayName", "userAccountControl"})
+	found, more, err := c.searchAll(ctx, domain, maxSearched, membersFilter(group.DN, primaryID(group)), []string{"sAMAccountName", "displayName", "userAccountControl"})
 	if err != nil {
 		return err
 	}
@@ -136,7 +143,7 @@ func (c *Client) members(ctx context.Context, dn string, g *Group) error {
 		g.Members = append(g.Members, byAccount[a])
 	}
 	g.MembersTotal, g.More = len(accounts), more
-	groups, _, err := c.searchAll(ctx, domain, maxSearched, and(equal("objectCategory", "group"), inChain("memberOf", dn)), []string{"1.1"})
+	groups, _, err := c.searchAll(ctx, domain, maxSearched, and(equal("objectCategory", "group"), inChain("memberOf", group.DN)), []string{"1.1"})
 	if err != nil {
 		return err
 	}
@@ -146,6 +153,26 @@ func (c *Client) members(ctx context.Context, dn string, g *Group) error {
 	sortNames(g.Subgroups)
 	g.Subgroups = g.Subgroups[:min(len(g.Subgroups), maxGroups)]
 	return nil
+}
+
+// membersFilter returns the search for users and computers in a group; rid is
+// what stands in primaryGroupID of those whose primary group it is, or "".
+func membersFilter(dn, rid string) filter {
+	ways := []filter{inChain("memberOf", dn)}
+	if rid != "" {
+		ways = append(ways, equal("primaryGroupID", rid))
+	}
+	return and(or(equal("objectCategory", "person"), equal("objectCategory", "computer")), or(ways...))
+}
+
+// primaryID returns what stands in primaryGroupID of those whose primary group it
+// is: the end of its SID. Groups of BUILTIN are nobody's.
+func primaryID(group *ldap.Entry) string {
+	s, ok := strings.CutPrefix(sid(group.GetEqualFoldRawAttributeValue("objectSid")), "S-1-5-21-")
+	if !ok {
+		return ""
+	}
+	return s[strings.LastIndexByte(s, '-')+1:]
 }
 
 // readGroup makes a Group from a directory entry.

@@ -42,6 +42,8 @@ type Host struct {
 	Groups       []string `json:"groups,omitempty" doc:"Names of the groups that it is in, directly or through others, sorted, at most 100; without its primary group"`
 	GroupsTotal  int      `json:"groups_total" doc:"How many such groups there are"`
 	PrimaryGroup string   `json:"primary_group,omitempty" doc:"Its primary group" example:"Domain Computers"`
+	MoreGroups   bool     `json:"more_groups,omitempty" doc:"Not all groups could be read: there may be others, and others with power"`
+	Privileged   []string `json:"privileged,omitempty" doc:"Names of those of all these groups that have power over the domain, told by their SIDs; a domain controller's primary group is one"`
 
 	SPNs      []string `json:"spns,omitempty" doc:"Service principal names: what runs there under its account, at most 50"`
 	SPNsTotal int      `json:"spns_total" doc:"How many there are"`
@@ -77,14 +79,7 @@ func (c *Client) LookupHost(ctx context.Context, in LookupHostInput) (Host, erro
 	if why != "" {
 		return Host{Why: why}, nil
 	}
-	var names []filter
-	if short != "" {
-		names = append(names, equal("sAMAccountName", short+"$"))
-	}
-	if dns != "" {
-		names = append(names, equal("dNSHostName", dns))
-	}
-	found, err := c.search(ctx, c.baseDN, ldap.ScopeWholeSubtree, 3, and(equal("objectCategory", "computer"), or(names...)), hostAttributes())
+	found, err := c.search(ctx, c.baseDN, ldap.ScopeWholeSubtree, 3, hostFilter(short, dns), hostAttributes())
 	if err != nil {
 		return Host{}, err
 	}
@@ -101,11 +96,13 @@ func (c *Client) LookupHost(ctx context.Context, in LookupHostInput) (Host, erro
 		return Host{Why: "no computer of that name in the directory"}, nil
 	}
 	h := readHost(match[0])
-	all, _, err := c.groupsOf(ctx, match[0].DN)
+	m, err := c.memberships(ctx, match[0])
 	if err != nil {
 		return Host{}, err
 	}
-	h.Groups, h.GroupsTotal = all[:min(len(all), maxGroups)], len(all)
+	all := namesOf(m.all)
+	h.Groups, h.GroupsTotal, h.MoreGroups = all[:min(len(all), maxGroups)], len(all), m.more
+	h.PrimaryGroup, h.Privileged = m.primary.name, m.privileged()
 	if dn := text(match[0], "managedBy"); dn != "" {
 		if h.ManagedBy, err = c.manager(ctx, dn); err != nil {
 			return Host{}, err
@@ -133,12 +130,24 @@ func (c *Client) hostName(host string) (short, dns, why string) {
 	return short, q.name, ""
 }
 
+// hostFilter returns the search for a computer; one of the names may be empty.
+func hostFilter(short, dns string) filter {
+	var names []filter
+	if short != "" {
+		names = append(names, equal("sAMAccountName", short+"$"))
+	}
+	if dns != "" {
+		names = append(names, equal("dNSHostName", dns))
+	}
+	return and(equal("objectCategory", "computer"), or(names...))
+}
+
 // readHost makes a Host from a directory entry.
 func readHost(e *ldap.Entry) Host {
 	h := Host{
 		Found: true, Name: strings.TrimSuffix(text(e, "sAMAccountName"), "$"), DNSName: text(e, "dNSHostName"),
 		System: text(e, "operatingSystem"), SystemVersion: text(e, "operatingSystemVersion"),
-		Description: text(e, "description"), Location: text(e, "location"), Unit: unit(e.DN), PrimaryGroup: primaryGroup(e),
+		Description: text(e, "description"), Location: text(e, "location"), Unit: unit(e.DN),
 		LastLogon: fileTime(text(e, "lastLogonTimestamp")), PasswordSet: fileTime(text(e, "pwdLastSet")), Created: generalizedTime(text(e, "whenCreated")),
 		SID: sid(e.GetEqualFoldRawAttributeValue("objectSid")), GUID: guid(e.GetEqualFoldRawAttributeValue("objectGUID")),
 	}

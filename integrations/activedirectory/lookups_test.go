@@ -1,7 +1,6 @@
 package activedirectory_test
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -116,38 +115,5 @@ func TestLookupGroup(t *testing.T) {
 		if err != nil || g.Found || !strings.Contains(g.Why, why) {
 			t.Errorf("%q: %+v, %v", name, g, err)
 		}
-	}
-}
-
-// More members than a page holds are all counted, over one connection; the list
-// is bounded.
-func TestManyMembers(t *testing.T) {
-	t.Parallel()
-	const many = 1700
-	r := setup(t, func(o *directoryfake.Options) {
-		var members []string
-		for i := range many {
-			name := fmt.Sprintf("u%04d", i)
-			dn := "CN=" + name + ",OU=People," + directoryfake.DemoBaseDN
-			members = append(members, dn)
-			o.Entries = append(o.Entries, directoryfake.Entry{DN: dn, Attributes: map[string][]string{
-				"objectClass": {"top", "person", "organizationalPerson", "user"}, "objectCategory": {"CN=Person,CN=Schema,CN=Configuration," + directoryfake.DemoBaseDN},
-				"sAMAccountName": {name}, "userAccountControl": {"512"}, "memberOf": {"CN=Everyone" + groupsOU}, "objectGUID": {directoryfake.GUID(dn)},
-			}})
-		}
-		o.Entries = append(o.Entries, directoryfake.Entry{DN: "CN=Everyone" + groupsOU, Attributes: map[string][]string{
-			"objectClass": {"top", "group"}, "objectCategory": {"CN=Group,CN=Schema,CN=Configuration," + directoryfake.DemoBaseDN}, "cn": {"Everyone"},
-			"sAMAccountName": {"Everyone"}, "groupType": {"4"}, "member": members, "objectGUID": {directoryfake.GUID("everyone")},
-		}})
-	}, nil)
-	g, err := r.LookupGroup(t.Context(), activedirectory.LookupGroupInput{Group: "Everyone"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if g.MembersTotal != many || g.More || len(g.Members) != 100 || g.Members[0].Account != "u0000" || g.Kind != "distribution" || g.Scope != "domain_local" {
-		t.Errorf("%d members, more %v, %d listed, %s %s", g.MembersTotal, g.More, len(g.Members), g.Kind, g.Scope)
-	}
-	if n := r.dials.Load(); n != 1 {
-		t.Errorf("%d connections, want 1", n)
 	}
 }

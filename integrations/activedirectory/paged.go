@@ -16,14 +16,9 @@ const (
 	maxPages = 20
 )
 
-// inChain follows membership through groups in groups; AD ends at cycles (MS-ADTS
-// 3.1.1.3.4.4.3, LDAP_MATCHING_RULE_TRANSITIVE_EVAL).
-func inChain(attribute, dn string) filter {
-	return filter("(" + attribute + ":1.2.840.113556.1.4.1941:=" + ldap.EscapeFilter(dn) + ")")
-}
-
 // searchAll reads at most `most` entries page by page, all on one connection and
-// within one deadline, and tells whether there are more. A cookie is good on its
+// within one deadline, and tells whether there are more, because of `most` or of
+// a limit of the directory's. A cookie is good on its
 // own connection only: after a loss it begins at the first page again, once.
 func (c *Client) searchAll(ctx context.Context, base string, most int, f filter, attributes []string) (entries []*ldap.Entry, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -56,11 +51,16 @@ func (c *Client) pages(ctx context.Context, l *link, base string, most int, f fi
 			page, err = l.Search(req)
 			return err
 		})
-		if err != nil {
+		cut := ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) && page != nil
+		if err != nil && !cut {
 			c.keep(l, err)
 			return nil, false, err
 		}
 		entries = append(entries, page.Entries...)
+		if cut { // the directory's own limit: what came is good, and there is more
+			c.keep(l, nil)
+			return entries[:min(most, len(entries))], true, nil
+		}
 		next, _ := ldap.FindControl(page.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
 		done := next == nil || len(next.Cookie) == 0
 		if len(entries) > most || !done && len(page.Entries) == 0 {

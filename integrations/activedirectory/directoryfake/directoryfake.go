@@ -57,6 +57,9 @@ type Options struct {
 	Referrals []string
 	// MaxPageSize replaces [DefaultMaxPageSize] when it is positive.
 	MaxPageSize int
+	// NoPaging makes the server ignore the paging control, as some proxies for
+	// LDAP do: whatever is over MaxPageSize is cut with code 4.
+	NoPaging bool
 	// MaxValRange replaces [DefaultMaxValRange] when it is positive.
 	MaxValRange int
 	// Now is the clock of the journal and of account expiry; nil is time.Now.

@@ -58,6 +58,7 @@ func (s *session) search(m message, f fate) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	req.paged = req.paged && !s.srv.opts.NoPaging
 	op := Op{Kind: "search", BaseDN: req.base, Filter: req.filter.String(), Attributes: req.attrs}
 	found, next, v := s.find(req, f)
 	var out []byte
