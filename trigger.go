@@ -90,6 +90,8 @@ type TriggerSpec struct {
 	// FreeKeys says that names of inner members are data: two that differ in
 	// letter case only are two.
 	FreeKeys bool
+	// NeedsAccount says that our own doings cause such events too.
+	NeedsAccount bool
 }
 
 // A TriggerOption declares a property of a trigger.
@@ -100,6 +102,12 @@ type TriggerOption func(*TriggerSpec)
 // The decoder must not match them regardless of case, as encoding/json does for
 // the fields of a struct.
 func FreeKeys(s *TriggerSpec) { s.FreeKeys = true }
+
+// NeedsAccount declares that our own doings cause such events too, as our comments
+// do where a playbook comments on comments. A source of the trigger needs a
+// connection whose client is an Accounter, and takes events only once our own
+// account is known: otherwise runs could cause one another without end.
+func NeedsAccount(s *TriggerSpec) { s.NeedsAccount = true }
 
 // AnyArrival is an Arrival whose event is JSON.
 type AnyArrival struct {

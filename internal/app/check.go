@@ -39,14 +39,19 @@ func Check(c *config.Config, r *funnel.Registry) error {
 		}
 	}
 	for name, s := range c.Sources {
-		if _, ok := r.Trigger(s.Trigger); !ok {
-			report(c.ErrorAt("/sources/"+name+"/trigger", fmt.Sprintf("there is no trigger %q", s.Trigger), hint(s.Trigger, "triggers", triggers(r))))
+		for _, id := range s.Triggers {
+			switch trigger, ok := r.Trigger(id); {
+			case !ok:
+				report(c.ErrorAt("/sources/"+name+"/trigger", fmt.Sprintf("there is no trigger %q", id), hint(id, "triggers", triggers(r))))
+			case trigger.NeedsAccount && s.Connection == "":
+				report(c.ErrorAt("/sources/"+name, fmt.Sprintf("trigger %s needs a connection: without our own account there, what Funnel does itself would start runs without end", id), "add connection: and the name of one that stands under connections"))
+			}
 		}
 		if _, ok := c.Connections[s.Connection]; s.Connection != "" && !ok {
 			report(c.ErrorAt("/sources/"+name+"/connection", fmt.Sprintf("there is no connection %q", s.Connection), "name one that stands under connections"))
 		}
 		if !s.Options.IsEmpty() {
-			report(s.Options.ErrorAt("", fmt.Sprintf("trigger %s has no options", s.Trigger), "remove them"))
+			report(s.Options.ErrorAt("", fmt.Sprintf("trigger %s has no options", strings.Join(s.Triggers, ", ")), "remove them"))
 		}
 	}
 	for name, p := range c.Playbooks {

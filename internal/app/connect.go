@@ -145,9 +145,13 @@ func (l *link) knownAccount() string {
 func (a *App) sources() ([]intake.Source, error) {
 	var list []intake.Source
 	for name, s := range a.o.Config.Sources {
-		trigger, ok := a.o.Registry.Trigger(s.Trigger)
-		if !ok {
-			return nil, fmt.Errorf("source %s: there is no trigger %q", name, s.Trigger)
+		var triggers []*funnel.TriggerSpec
+		for _, id := range s.Triggers {
+			trigger, ok := a.o.Registry.Trigger(id)
+			if !ok {
+				return nil, fmt.Errorf("source %s: there is no trigger %q", name, id)
+			}
+			triggers = append(triggers, trigger)
 		}
 		secrets, err := a.o.Config.ResolveAuth(s.Auth)
 		if err != nil {
@@ -155,7 +159,7 @@ func (a *App) sources() ([]intake.Source, error) {
 		}
 		a.saw(secrets...)
 		source := intake.Source{
-			Name: name, Trigger: trigger, Connection: s.Connection, Auth: authOf(string(s.Auth.Kind), secrets), MaxBody: int(s.MaxBody),
+			Name: name, Triggers: triggers, Connection: s.Connection, Auth: authOf(string(s.Auth.Kind), secrets), MaxBody: int(s.MaxBody),
 			Fields: s.Fields, Fingerprint: s.Fingerprint,
 		}
 		if l := a.links[s.Connection]; l != nil {

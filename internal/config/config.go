@@ -40,10 +40,10 @@ type Connection struct {
 	CAFile      string        // PEM file with authorities that are trusted beside the system's; "" if there is none. A relative path starts at the file's directory
 }
 
-// Source is a configured trigger.
+// Source is a configured trigger, or several that read the same deliveries.
 type Source struct {
 	Name        string
-	Trigger     string
+	Triggers    []string // one or more of one integration
 	Auth        Auth
 	Connection  string                   // "" if the trigger belongs to none
 	Options     Options                  // for the trigger to judge

@@ -175,7 +175,7 @@ func FuzzConfig(f *testing.F) {
 			}
 		}
 		for name, s := range c.Sources {
-			if s.Trigger == "" || s.Auth.Kind == "" || s.Auth.Kind != None && len(s.Auth.Secrets) == 0 || s.Name != name {
+			if len(s.Triggers) == 0 || s.Auth.Kind == "" || s.Auth.Kind != None && len(s.Auth.Secrets) == 0 || s.Name != name {
 				t.Fatalf("accepted %+v", s)
 			}
 		}

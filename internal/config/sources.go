@@ -91,10 +91,8 @@ func (o *object) durations(key string, into *[]time.Duration) {
 
 func (r *reader) source(c *Config, name string, at entry, o *object) Source {
 	out := Source{Name: name, MaxBody: defaultMaxBody}
-	if n := o.text("trigger", "splunk.alert", &out.Trigger); n != nil {
-		if !regexp.MustCompile(`^[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)+$`).MatchString(out.Trigger) {
-			r.fail(n, fmt.Sprintf("%q cannot be the name of a trigger", clip(out.Trigger)), "a trigger is named integration.event, such as splunk.alert")
-		}
+	if n := o.texts("trigger", "trigger: splunk.alert", &out.Triggers); n != nil {
+		r.triggers(n, out.Triggers)
 	} else if o.n.child("trigger") == nil {
 		r.lacks(at, o, "trigger", "trigger: splunk.alert")
 	}
@@ -130,6 +128,24 @@ func (r *reader) source(c *Config, name string, at entry, o *object) Source {
 	o.size("max_body", 1<<10, mostMaxBody, &out.MaxBody)
 	o.done()
 	return out
+}
+
+var triggerName = regexp.MustCompile(`^[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)+$`)
+
+// triggers checks the names of a source's triggers, which read the same
+// deliveries and so belong to one integration.
+func (r *reader) triggers(n *node, names []string) {
+	for _, name := range names {
+		first, _, _ := strings.Cut(names[0], ".")
+		switch integration, _, _ := strings.Cut(name, "."); {
+		case !triggerName.MatchString(name):
+			r.fail(n, fmt.Sprintf("%q cannot be the name of a trigger", clip(name)), "a trigger is named integration.event, such as splunk.alert")
+			return
+		case integration != first:
+			r.fail(n, fmt.Sprintf("the triggers of one source read the same deliveries, and %s and %s do not", clip(names[0]), clip(name)), "make a source for each integration")
+			return
+		}
+	}
 }
 
 // auth reads exactly one kind of authentication.

@@ -119,7 +119,7 @@ func (w *world) start() *world {
 	w.intake = intake.New(intake.Options{
 		Inbox: w.store, Match: match, Wake: w.queue.Add, Log: log,
 		Sources: []intake.Source{{
-			Name: "hooks", Trigger: w.kit.opened.Spec(), Connection: "desk", Auth: intake.None(), MaxBody: 1 << 20,
+			Name: "hooks", Triggers: []*funnel.TriggerSpec{w.kit.opened.Spec()}, Connection: "desk", Auth: intake.None(), MaxBody: 1 << 20,
 			Account: func() string { return "funnel" },
 		}},
 	})

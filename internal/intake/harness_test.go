@@ -88,10 +88,10 @@ func newDesk(t *testing.T) *desk {
 	trigger := funnel.NewTrigger("test.thing", "A thing.", decode).Spec()
 	lonely := funnel.NewTrigger("test.lonely", "Nobody wants it.", decode).Spec()
 	source := func(name string, auth intake.Auth) intake.Source {
-		return intake.Source{Name: name, Trigger: trigger, Connection: "c", Auth: auth, MaxBody: 64 << 10, Account: func() string { return d.account }}
+		return intake.Source{Name: name, Triggers: []*funnel.TriggerSpec{trigger}, Connection: "c", Auth: auth, MaxBody: 64 << 10, Account: func() string { return d.account }}
 	}
 	unmatched := source("lonely", intake.None())
-	unmatched.Trigger = lonely
+	unmatched.Triggers = []*funnel.TriggerSpec{lonely}
 	d.in = intake.New(intake.Options{
 		Inbox: s, Log: slog.New(slog.NewTextHandler(&d.log, nil)), Clock: func() time.Time { return d.now },
 		Match: func(trigger string) []string {

@@ -31,10 +31,10 @@ type Inbox interface {
 	Prove(d record.Delivery, p record.Proof) (record.Proven, error)
 }
 
-// Source is a configured trigger.
+// Source is a configured trigger, or several that read the same deliveries.
 type Source struct {
 	Name        string
-	Trigger     *funnel.TriggerSpec
+	Triggers    []*funnel.TriggerSpec
 	Connection  string // may be empty
 	Auth        Auth
 	MaxBody     int // bytes
@@ -218,13 +218,10 @@ func (in *Intake) accept(s Source, header http.Header, body []byte, now time.Tim
 	if err := schema.MediaType(header); err != nil {
 		return Result{}, &Refusal{Status: http.StatusUnsupportedMediaType, Title: "Unsupported media type", Detail: err.Error()}
 	}
-	if err := schema.Check(body, schema.Limits{Bytes: s.MaxBody, FreeKeys: s.Trigger.FreeKeys}); err != nil {
+	if err := schema.Check(body, schema.Limits{Bytes: s.MaxBody, FreeKeys: s.freeKeys()}); err != nil {
 		return Result{}, refuse(err)
 	}
-	arrivals, err := s.Trigger.Decode(funnel.Request{
-		Source: s.Name, Header: header, Body: body, ReceivedAt: now, Connection: s.Connection, Account: s.account(),
-		Fields: s.Fields, Fingerprint: s.Fingerprint,
-	})
+	arrivals, err := s.decode(header, body, now)
 	var ignored funnel.Ignored
 	switch {
 	case errors.As(err, &ignored):
@@ -233,8 +230,6 @@ func (in *Intake) accept(s Source, header http.Header, body []byte, now time.Tim
 		return Result{}, &Refusal{Status: http.StatusServiceUnavailable, Title: "Not ready", Detail: err.Error() + "; send it again later", RetryAfter: 10 * time.Second}
 	case err != nil:
 		return Result{}, refuse(err)
-	case len(arrivals) == 0:
-		return in.ignore(s, body, now, "it holds no event for "+s.Trigger.ID)
 	}
 	var first Result
 	for i, a := range arrivals {
@@ -265,7 +260,7 @@ func (in *Intake) ignore(s Source, body []byte, now time.Time, why string) (Resu
 }
 
 // store stores one arrival: as evidence for an effect of ours, or as an event.
-func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time, a funnel.AnyArrival, n int) (Result, error) {
+func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time, a arrival, n int) (Result, error) {
 	d := record.Delivery{Source: s.Name, ReceivedAt: now, Bytes: len(body)}
 	account := s.account()
 	if e := a.Evidence; e != nil && account != "" && e.Actor == account {
@@ -283,7 +278,7 @@ func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time
 		}
 	}
 	event := record.NewEvent{Event: record.Event{
-		Source: s.Name, Trigger: s.Trigger.ID, Connection: s.Connection, Key: key(s, a, body, now, n), ReceivedAt: now, Body: body, Data: a.Event,
+		Source: s.Name, Trigger: a.trigger.ID, Connection: s.Connection, Key: key(s, a, body, now, n), ReceivedAt: now, Body: body, Data: a.Event,
 		Disposition: record.Unmatched,
 	}}
 	if id := header.Get("X-Atlassian-Webhook-Identifier"); id != "" && n == 0 {
@@ -291,7 +286,7 @@ func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time
 	}
 	if own := account != "" && a.Actor == account; own {
 		event.Event.Disposition = record.Own // the loop guard: our own doings start nothing
-	} else if event.Playbooks = in.o.Match(s.Trigger.ID); len(event.Playbooks) > 0 {
+	} else if event.Playbooks = in.o.Match(a.trigger.ID); len(event.Playbooks) > 0 {
 		event.Event.Disposition = record.Matched
 	}
 	id, duplicate, runs, err := in.o.Inbox.Accept(d, event)
@@ -310,7 +305,7 @@ func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time
 
 // key returns the event's de-duplication key with its scope. What has none of
 // its own is known by its body for the day, and by its place n in it.
-func key(s Source, a funnel.AnyArrival, body []byte, now time.Time, n int) string {
+func key(s Source, a arrival, body []byte, now time.Time, n int) string {
 	scope := a.Scope
 	if scope == "" {
 		scope = s.Name

@@ -82,7 +82,7 @@ func acceptor(t *testing.T, s *store.Store) http.Handler {
 	waiting := queue.New(queue.Options{Backlog: s, Workers: 32, Log: log})
 	receiver := intake.New(intake.Options{
 		Inbox: s, Match: func(string) []string { return []string{book.Name} }, Wake: waiting.Add, Log: log, Metrics: counters,
-		Sources: []intake.Source{{Name: "splunk", Trigger: splunk.Alert.Spec(), Auth: intake.PathSecret(hookSecret), MaxBody: 1 << 20}},
+		Sources: []intake.Source{{Name: "splunk", Triggers: []*funnel.TriggerSpec{splunk.Alert.Spec()}, Auth: intake.PathSecret(hookSecret), MaxBody: 1 << 20}},
 	})
 	dir := filepath.Join(t.TempDir(), "tokens")
 	if err := os.Mkdir(dir, 0o700); err != nil {
