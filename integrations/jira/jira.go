@@ -73,6 +73,12 @@ var (
 // people.
 var IssueCreated = funnel.NewTrigger("jira.issue_created", "An issue was created in Jira.", decodeIssueCreated)
 
+// IssueUpdated is the trigger for changes of issues by others.
+var IssueUpdated = funnel.NewTrigger("jira.issue_updated", "An issue was changed in Jira.", decodeIssueUpdated, funnel.NeedsAccount)
+
+// CommentCreated is the trigger for comments of others.
+var CommentCreated = funnel.NewTrigger("jira.comment_created", "An issue was commented on in Jira.", decodeCommentCreated, funnel.NeedsAccount)
+
 // Integration returns the integration for registration.
 func Integration() funnel.Integration {
 	return funnel.Integration{
@@ -81,7 +87,7 @@ func Integration() funnel.Integration {
 		Connect:  funnel.Connect(connect),
 		Limits:   funnel.Limits{Concurrency: 8, Timeout: 30 * time.Second},
 		Actions:  []funnel.AnyAction{OpenTicket, GetIssue, SearchIssues, AddComment, UpdateComment, KeepComment, LinkIssues, CreateIssue, UpdateFields, TransitionIssue, AssignIssue, AttachFile},
-		Triggers: []funnel.AnyTrigger{IssueCreated},
+		Triggers: []funnel.AnyTrigger{IssueCreated, IssueUpdated, CommentCreated},
 		Docs:     docs(),
 	}
 }

@@ -81,53 +81,39 @@ const (
 // An issue with the label of an effect key is evidence that the effect was made.
 // Labels can be copied, so the intake believes it only of our own account.
 func decodeIssueCreated(req funnel.Request) ([]funnel.Arrival[IssueEvent], error) {
-	var body struct {
-		WebhookEvent string
-		User         person
-		Issue        struct {
-			ID, Key, Self string
-			Fields        struct {
-				Summary           string
-				Description       json.RawMessage // wiki markup, or a document
-				Project           struct{ Key string }
-				Labels            []string
-				Creator, Reporter person
-			}
+	var issue struct {
+		hookIssue
+		Fields struct {
+			Summary           string
+			Description       json.RawMessage // wiki markup, or a document
+			Project           struct{ Key string }
+			Labels            []string
+			Creator, Reporter person
 		}
 	}
-	if err := json.Unmarshal(req.Body, &body); err != nil {
-		return nil, funnel.Errorf(funnel.Invalid, "reading a Jira webhook: the body does not have the shape of an event of Jira")
+	body, err := readHook(req, "jira:issue_created")
+	if err == nil {
+		err = readPart(body.Issue, &issue)
 	}
-	issue := body.Issue
-	switch {
-	case body.WebhookEvent == "":
-		return nil, funnel.Errorf(funnel.Invalid, "reading a Jira webhook: /webhookEvent is missing")
-	case body.WebhookEvent != "jira:issue_created":
-		return nil, funnel.Ignored("it is about " + shorten(oneLine(body.WebhookEvent), 60) + "; only jira:issue_created starts something")
-	case !isID(issue.ID):
-		return nil, funnel.Errorf(funnel.Invalid, "reading a Jira webhook: /issue/id is missing or not a number")
-	case !isIssueKey(issue.Key):
-		return nil, funnel.Errorf(funnel.Invalid, "reading a Jira webhook: /issue/key is missing or not the key of an issue")
+	if err == nil {
+		err = issue.check()
+	}
+	if err != nil {
+		return nil, err
 	}
 	creator := issue.Fields.Creator
 	if creator.id() == "" {
 		creator = body.User // who caused the event: the same for this one
 	}
-	project, _, _ := strings.Cut(issue.Key, "-")
-	if issue.Fields.Project.Key != "" {
-		project = issue.Fields.Project.Key
-	}
+	project := issue.project(issue.Fields.Project.Key)
 	e := IssueEvent{
 		ID: issue.ID, Key: issue.Key, Project: project, Summary: shorten(oneLine(issue.Fields.Summary), maxEventText),
 		Creator: creator.person(), Reporter: issue.Fields.Reporter.person(),
-		Labels: []string{}, URL: pageOf(issue.Self, issue.Key),
+		Labels: eventLabels(issue.Fields.Labels), URL: pageOf(issue.Self, issue.Key),
 	}
 	e.Observables.Observables = []funnel.Observable{}
 	arrival := funnel.Arrival[IssueEvent]{Scope: issueScope(req.Connection), Key: issue.ID, Actor: creator.id()}
 	for _, l := range issue.Fields.Labels {
-		if len(e.Labels) < maxEventLabels {
-			e.Labels = append(e.Labels, shorten(l, 255))
-		}
 		if m := effectLabel.FindStringSubmatch(l); m != nil && arrival.Evidence == nil {
 			arrival.Evidence = &funnel.Evidence{
 				Key: funnel.EffectKey(m[1]), Actor: creator.id(), Scope: project,
