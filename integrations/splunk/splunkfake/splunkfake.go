@@ -1,5 +1,6 @@
 // Package splunkfake simulates Splunk for tests and the demo: a [Sender] is the
-// webhook alert action, a [Search] the page that shows an alert's results.
+// webhook alert action, an [API] the REST API on the management port, a [Search]
+// the page that shows the results of an alert.
 package splunkfake
 
 import (
