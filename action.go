@@ -101,10 +101,11 @@ type Emission struct {
 
 // Origin is the event that led to an effect.
 type Origin struct {
-	EventID string          `json:"event_id" doc:"The event that led here"`
-	Source  string          `json:"source" doc:"The source that it came from"`
-	Trigger string          `json:"trigger" doc:"The trigger that decoded it"`
-	Data    json.RawMessage `json:"-"`
+	EventID    string          `json:"event_id" doc:"The event that led here"`
+	Source     string          `json:"source" doc:"The source that it came from"`
+	Trigger    string          `json:"trigger" doc:"The trigger that decoded it"`
+	Connection string          `json:"connection,omitempty" doc:"The connection that its source belongs to, if it belongs to one"`
+	Data       json.RawMessage `json:"-"`
 }
 
 // An ActionOption declares a property of an action.

@@ -21,6 +21,7 @@ type OpenTicketSettings struct {
 	Window    funnel.Duration   `json:"window,omitzero" doc:"How long a ticket stands for repeats of its alert" example:"24h"`
 	SplunkURL string            `json:"splunk_url,omitempty" doc:"Address of Splunk for people; only addresses there become links in tickets" example:"https://splunk.example.com"`
 	LinkType  string            `json:"link_type,omitempty" doc:"Name of the link from a ticket to the done one that it follows" example:"Relates"`
+	Verify    bool              `json:"verify,omitempty" doc:"Act only on an alert whose search job Splunk knows; the source needs a connection"`
 	Rules     []Rule            `json:"rules,omitempty" doc:"Severity, assignee and labels by what an alert is like; for each of them the first rule that fits and sets it counts"`
 }
 
@@ -51,7 +52,8 @@ func openTicketDefaults() OpenTicketSettings {
 
 // OpenTicket opens a ticket for an alert. A repeat within the window is counted in
 // a comment of the ticket; a repeat of one that is done opens a new ticket and
-// links the two. Rules of the settings decide about severity, assignee and labels.
+// links the two. The settings can ask Splunk first whether it knows the alert. Rules
+// of the settings decide about severity, assignee and labels.
 var OpenTicket = funnel.NewPlaybook("open_ticket", "Open a ticket for an alert.", splunk.Alert, openTicket,
 	funnel.Settings(openTicketDefaults()), funnel.Saves(8*time.Minute))
 
@@ -62,6 +64,13 @@ func openTicket(r *funnel.Run, e splunk.AlertEvent) error {
 	settings, err := funnel.SettingsOf(r, openTicketDefaults())
 	if err != nil {
 		return err
+	}
+	if settings.Verify {
+		// A failure is final, visible and a person's to skip: the alert is not lost.
+		// While Splunk is down, the step waits like any other.
+		if _, err := funnel.Step(r, "verify", splunk.GetJob, splunk.GetJobInput{SID: e.SID, Required: true}); err != nil {
+			return err
+		}
 	}
 	decided := decide(settings.Rules, r.Info().Source, e)
 	in := jira.OpenTicketInput{

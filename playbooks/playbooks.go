@@ -14,7 +14,7 @@ import (
 
 // All returns the shipped playbooks.
 func All() []*funnel.Playbook {
-	return []*funnel.Playbook{OpenTicket, EnrichUser, EnrichFile, EnrichNetwork}
+	return []*funnel.Playbook{OpenTicket, EnrichUser, EnrichFile, EnrichNetwork, ShowRows}
 }
 
 // instant writes a time for people.

@@ -284,8 +284,8 @@ func TestEmission(t *testing.T) {
 		t.Fatal(err)
 	}
 	origin := funnel.Origin{
-		EventID: "17", Source: "splunk", Trigger: "splunk.alert",
-		Data: json.RawMessage(`{"search":"Credential dumping","sid":"1","observables":[{"kind":"user","value":"CORP\\jdoe","field":"user"}]}`),
+		EventID: "17", Source: "splunk", Trigger: "splunk.alert", Connection: "splunk-emea",
+		Data: json.RawMessage(`{"search":"Credential dumping","sid":"1","row":[{"name":"_raw"}],"observables":[{"kind":"user","value":"CORP\\jdoe","field":"user"}]}`),
 	}
 	em, err := OpenTicket.Spec().Emit("jira-emea", origin, input, []byte(`{"id":"10042","key":"SIRT-42","project":"SIRT","url":"https://jira.example.com/browse/SIRT-42","seen":1}`))
 	if err != nil {
@@ -295,11 +295,11 @@ func TestEmission(t *testing.T) {
 		t.Errorf("emission %s with key %s", em.Trigger, em.Key)
 	}
 	e := em.Event.(IssueEvent)
-	if e.Alert == nil || e.Alert.EventID != "17" || e.Alert.Source != "splunk" || e.Alert.Search != "Credential dumping" || e.Observable(funnel.User) != `CORP\jdoe` {
+	if e.Alert == nil || e.Alert.EventID != "17" || e.Alert.Source != "splunk" || e.Alert.Search != "Credential dumping" || e.Alert.SID != "1" || e.Alert.Connection != "splunk-emea" || e.Observable(funnel.User) != `CORP\jdoe` {
 		t.Errorf("event %+v, alert %+v", e, e.Alert)
 	}
 	b, err := json.Marshal(e)
-	if err != nil || strings.Contains(string(b), "sid") {
+	if err != nil || strings.Contains(string(b), "_raw") {
 		t.Errorf("the event is %s, error %v", b, err)
 	}
 	origin.Data = json.RawMessage(`[1]`)

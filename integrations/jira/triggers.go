@@ -30,6 +30,7 @@ type IssueEvent struct {
 type AlertRef struct {
 	funnel.Origin
 	Search string `json:"search,omitempty" doc:"Name of the search that raised the alert"`
+	SID    string `json:"sid,omitempty" doc:"ID of the search job that raised it"`
 }
 
 // issueScope is what the IDs of created issues are unique in: the connection.
@@ -47,10 +48,11 @@ func ticketKey(connection string, t Ticket) string { return issueKey(connection,
 func ticketEvent(origin funnel.Origin, in OpenTicketInput, t Ticket) IssueEvent {
 	var alert struct {
 		Search string `json:"search"`
+		SID    string `json:"sid"`
 		funnel.Observables
 	}
 	if json.Unmarshal(origin.Data, &alert) != nil { // an event without these, from another trigger
-		alert.Search, alert.Observables.Observables = "", nil
+		alert.Search, alert.SID, alert.Observables.Observables = "", "", nil
 	}
 	labels, err := ticketLabels(in)
 	if err != nil {
@@ -58,7 +60,7 @@ func ticketEvent(origin funnel.Origin, in OpenTicketInput, t Ticket) IssueEvent 
 	}
 	e := IssueEvent{
 		ID: t.ID, Key: t.Key, Project: t.Project, Summary: summary(in.Summary), Labels: labels, URL: t.URL,
-		Alert: &AlertRef{Origin: origin, Search: alert.Search}, Observables: alert.Observables,
+		Alert: &AlertRef{Origin: origin, Search: alert.Search, SID: alert.SID}, Observables: alert.Observables,
 	}
 	if e.Observables.Observables == nil {
 		e.Observables.Observables = []funnel.Observable{}

@@ -129,3 +129,26 @@ func TestWithoutUsersAndFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestRows: the first row is the one that the webhook sends, and the others are
+// alerts of their own.
+func TestRows(t *testing.T) {
+	t.Parallel()
+	most := 0
+	for _, d := range mockscan.Alerts(1, 14, options()) {
+		rows, ids := d.Rows(), map[any]bool{}
+		if !reflect.DeepEqual(rows[0], d.Row()) {
+			t.Errorf("%s: the first row is not its own", d.ID)
+		}
+		for _, row := range rows {
+			ids[row["detection_id"]] = true
+		}
+		if len(ids) != len(rows) {
+			t.Errorf("%s has %d rows with %d IDs", d.ID, len(rows), len(ids))
+		}
+		most = max(most, len(rows))
+	}
+	if most <= 50 {
+		t.Errorf("no search found more than %d rows", most)
+	}
+}

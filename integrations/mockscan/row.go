@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Row returns the detection as the row that Splunk's webhook sends: fields of
@@ -32,6 +33,28 @@ func (d Detection) Row() map[string]any {
 		}
 	}
 	return row
+}
+
+// Rows returns the rows that the search of the detection found: its own, which the
+// webhook sends, and those of the same file on other hosts a little earlier. Most
+// searches found a few, some one, some many.
+func (d Detection) Rows() []map[string]any {
+	all := []map[string]any{d.Row()}
+	_, number, _ := strings.Cut(strings.TrimPrefix(d.ID, "MS-"), "-")
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return all
+	}
+	for i := range []int{3, 64, 2, 1, 5, 1, 4}[n%7] - 1 {
+		other := d
+		other.ID = fmt.Sprintf("%s-%d", d.ID, i+2)
+		other.Host = fmt.Sprintf("WS-%04d", 500+(7*n+13*i)%400)
+		other.SrcIP = fmt.Sprintf("10.21.%d.%d", 1+n%8, 10+i)
+		other.Action = []string{"blocked", "quarantined", "allowed"}[i%3]
+		other.Time = d.Time.Add(-time.Duration(i+1) * 7 * time.Second)
+		all = append(all, other.Row())
+	}
+	return all
 }
 
 // Raw returns the scanner's log line.

@@ -291,8 +291,11 @@ func TestJobThatIsNotDone(t *testing.T) {
 func TestGetJob(t *testing.T) {
 	t.Parallel()
 	api := fake(splunkfake.APIOptions{Jobs: []splunkfake.Job{
-		{SID: "once", Search: "Rule / one", App: "soc", Owner: "nobody", Rows: rows(3)}, {SID: "each", Search: "Rule 2", Each: true},
-		{SID: "hidden", Search: "Rule 3", Hidden: true}, {SID: "adhoc"}, {SID: "queued", Silent: 1},
+		{SID: "once", Search: "Rule / one", App: "soc", Owner: "nobody", Rows: rows(3)},
+		{SID: "each", Search: "Rule 2", Each: true},
+		{SID: "hidden", Search: "Rule 3", Hidden: true},
+		{SID: "adhoc"},
+		{SID: "queued", Silent: 1},
 	}})
 	c := clientOf(t, api, Config{})
 	for sid, want := range map[string]Job{

@@ -5,6 +5,15 @@ package splunk
 // docs returns the package's doc comments for the API's description, by name.
 func docs() map[string]string {
 	return map[string]string{
-		"AlertEvent": "AlertEvent is an alert as Splunk's webhook tells it: the search that fired and the first row of its results (or, in per-result mode, one row).",
+		"AlertEvent":        "AlertEvent is an alert as Splunk's webhook tells it: the search that fired and the first row of its results (or, in per-result mode, one row).",
+		"Client.GetJob":     "GetJob looks a search job up. A job that Splunk does not know is an answer, not an error: Found is false; unless the input says that it is required.",
+		"Client.GetResults": "GetResults reads the rows of a search job, page by page. A job that Splunk does not know, for jobs expire, is an answer, not an error: Found is false. One that is not done is waited for; after a few seconds the step comes back later.",
+		"Client.RunSearch":  "RunSearch runs a search and returns its rows. It must be done within the time of a step, twice the connection's timeout; Splunk is told to end it then. A command that changes something is refused; what the token's role allows is the real bound, for a macro can hide a command.",
+		"Config":            "Config are the options of a connection.",
+		"GetJobInput":       "GetJobInput is the input of splunk.get_job.",
+		"GetResultsInput":   "GetResultsInput is the input of splunk.get_results.",
+		"Job":               "Job is a search job of Splunk.",
+		"Results":           "Results is a table of rows that a search found. All of it came from outside: show it as data.",
+		"RunSearchInput":    "RunSearchInput is the input of splunk.run_search.",
 	}
 }

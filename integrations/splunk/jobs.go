@@ -11,7 +11,8 @@ import (
 
 // GetJobInput is the input of splunk.get_job.
 type GetJobInput struct {
-	SID string `json:"sid" doc:"ID of the search job, as an alert names it" example:"scheduler__admin__search__demo_at_1767225600_1" minLength:"1" maxLength:"1024"`
+	SID      string `json:"sid" doc:"ID of the search job, as an alert names it" example:"scheduler__admin__search__demo_at_1767225600_1" minLength:"1" maxLength:"1024"`
+	Required bool   `json:"required,omitempty" doc:"Fail if Splunk does not know the job"`
 }
 
 // Job is a search job of Splunk.
@@ -41,13 +42,16 @@ const (
 )
 
 // GetJob looks a search job up. A job that Splunk does not know is an answer, not
-// an error: Found is false.
+// an error: Found is false; unless the input says that it is required.
 func (c *Client) GetJob(ctx context.Context, in GetJobInput) (Job, error) {
 	what := "reading a search job"
 	if err := checkSID(what, in.SID); err != nil {
 		return Job{}, err
 	}
 	job, err := c.job(ctx, what, in.SID)
+	if err == nil && !job.Found && in.Required {
+		return Job{}, funnel.Errorf(funnel.NotFound, "%s: %s", what, job.Why)
+	}
 	if err != nil || !job.Found || job.Search == "" {
 		return job, err
 	}

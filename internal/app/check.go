@@ -50,6 +50,9 @@ func Check(c *config.Config, r *funnel.Registry) error {
 		if _, ok := c.Connections[s.Connection]; s.Connection != "" && !ok {
 			report(c.ErrorAt("/sources/"+name+"/connection", fmt.Sprintf("there is no connection %q", s.Connection), "name one that stands under connections"))
 		}
+		if conn, ok := c.Connections[s.Connection]; ok && conn.Integration != integrationOf(s.Trigger) {
+			report(c.ErrorAt("/sources/"+name+"/connection", fmt.Sprintf("connection %s is one of %s, and the trigger %s belongs to another system", s.Connection, conn.Integration, s.Trigger), "name a connection of "+integrationOf(s.Trigger)+", or remove the line"))
+		}
 		if !s.Options.IsEmpty() {
 			report(s.Options.ErrorAt("", fmt.Sprintf("trigger %s has no options", strings.Join(s.Triggers, ", ")), "remove them"))
 		}
@@ -83,6 +86,12 @@ func Check(c *config.Config, r *funnel.Registry) error {
 	}
 	slices.SortStableFunc(errs, func(a, b *config.Error) int { return a.Line - b.Line })
 	return errs
+}
+
+// integrationOf returns the integration that a trigger is named after.
+func integrationOf(trigger string) string {
+	name, _, _ := strings.Cut(trigger, ".")
+	return name
 }
 
 // hint suggests what was meant, or lists what there is.

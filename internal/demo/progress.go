@@ -175,18 +175,21 @@ func (p *progress) judge(alerts []mockscan.Detection, sender *splunkfake.Sender,
 	for _, e := range sender.Journal() {
 		acked[e.Marker] = acked[e.Marker] || e.Acked
 	}
-	want, linked := 0, 0
+	want, linked, manifold := 0, 0, 0
 	for _, d := range alerts {
 		if acked[d.ID] && d.Kind != mockscan.Repeat {
 			want++
 			if d.Link != (mockscan.Link{}) {
 				linked++
 			}
+			if len(d.Rows()) > 1 {
+				manifold++
+			}
 		}
 	}
 	var faults []string
 	issues := p.world.jira.Issues()
-	comments, networked := 0, 0
+	comments, networked, listed := 0, 0, 0
 	for _, issue := range issues {
 		names := map[string]int{}
 		for _, c := range issue.Comments {
@@ -199,12 +202,16 @@ func (p *progress) judge(alerts []mockscan.Detection, sender *splunkfake.Sender,
 			}
 		}
 		networked += names["enrich_network"]
+		listed += names["show_rows"]
 	}
 	if len(issues) != want {
 		faults = append(faults, fmt.Sprintf("there are %d tickets, and there should be %d", len(issues), want))
 	}
 	if networked != linked {
 		faults = append(faults, fmt.Sprintf("there are %d comments of enrich_network, and there should be %d", networked, linked))
+	}
+	if listed != manifold {
+		faults = append(faults, fmt.Sprintf("there are %d comments of show_rows, and there should be %d", listed, manifold))
 	}
 	for _, r := range runs {
 		if r.State == "failed" {

@@ -27,15 +27,17 @@ type world struct {
 	directory *directoryfake.Server
 	scanner   *virustotalfake.Server
 	splunk    *splunkfake.Search
+	searches  *splunkfake.API
 	servers   []*http.Server
 
-	jiraURL, scannerURL, splunkURL, chatURL string
+	jiraURL, scannerURL, splunkURL, searchesURL, chatURL string
 }
 
 // newWorld starts the fakes. The tracker's search index lags a little, as the
 // real one does.
 func newWorld() (_ *world, err error) {
 	w := &world{splunk: splunkfake.NewSearch()}
+	w.searches = splunkfake.NewAPI(splunkfake.APIOptions{Token: splunkfake.DemoToken, Jobs: splunkfake.DemoJobs(), Events: splunkfake.DemoEvents()})
 	defer func() {
 		if err != nil {
 			w.close()
@@ -50,7 +52,7 @@ func newWorld() (_ *world, err error) {
 	for _, s := range []struct {
 		url     *string
 		handler http.Handler
-	}{{&w.jiraURL, w.jira}, {&w.scannerURL, w.scanner}, {&w.splunkURL, w.splunk}, {&w.chatURL, http.HandlerFunc(hear)}} {
+	}{{&w.jiraURL, w.jira}, {&w.scannerURL, w.scanner}, {&w.splunkURL, w.splunk}, {&w.searchesURL, w.searches}, {&w.chatURL, http.HandlerFunc(hear)}} {
 		if *s.url, err = w.serve(s.handler); err != nil {
 			return nil, err
 		}
@@ -111,13 +113,13 @@ func (w *world) configuration(dir, listen string) (path string, env []string, ho
 	if err := os.WriteFile(ca, w.directory.CAPEM(), 0o600); err != nil {
 		return "", nil, hooks, fmt.Errorf("writing the simulated directory's authority: %w", err)
 	}
-	text := fmt.Sprintf(template, listen, w.jiraURL, jirafake.DefaultEmail, w.directory.URL(), directoryfake.DemoBaseDN, directoryfake.DemoBindName, ca, w.scannerURL, w.chatURL, w.splunkURL)
+	text := fmt.Sprintf(template, listen, w.jiraURL, jirafake.DefaultEmail, w.directory.URL(), directoryfake.DemoBaseDN, directoryfake.DemoBindName, ca, w.scannerURL, w.searchesURL, w.chatURL, w.splunkURL)
 	path = filepath.Join(dir, "funnel.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return "", nil, hooks, fmt.Errorf("writing the demo's configuration: %w", err)
 	}
 	env = append(os.Environ(),
-		"DEMO_JIRA_TOKEN="+jirafake.DefaultToken, "DEMO_DIRECTORY_PASSWORD="+directoryfake.DemoPassword, "DEMO_SCANNER_KEY="+scannerKey,
+		"DEMO_JIRA_TOKEN="+jirafake.DefaultToken, "DEMO_DIRECTORY_PASSWORD="+directoryfake.DemoPassword, "DEMO_SCANNER_KEY="+scannerKey, "DEMO_SPLUNK_TOKEN="+splunkfake.DemoToken,
 		"DEMO_SPLUNK_HOOK="+hooks.splunk, "DEMO_JIRA_HOOK="+hooks.jira)
 	return path, env, hooks, nil
 }
@@ -145,19 +147,23 @@ connections:
     integration: virustotal
     options: {url: "%s", api_key: "${env:DEMO_SCANNER_KEY}"}
     limits: {rate: 240/m, daily: 100000}
+  splunk:
+    integration: splunk
+    options: {url: "%s", token: "${env:DEMO_SPLUNK_TOKEN}"}
   chat:
     integration: webhook
     options: {url: "%s"}
 sources:
   splunk:
     trigger: splunk.alert
+    connection: splunk
     auth: {path_secret: ["${env:DEMO_SPLUNK_HOOK}"]}
   jira:
     trigger: jira.issue_created
     connection: jira
     auth: {signature: {secret: "${env:DEMO_JIRA_HOOK}"}}
 playbooks:
-  open_ticket: {options: {splunk_url: "%s"}}
+  open_ticket: {options: {splunk_url: "%s", verify: true}}
 engine: {lookups: [1s, 3s, 6s, 12s], quiet: 1m, tell_after: 5s}
 `
 
@@ -179,8 +185,13 @@ func freeAddress(wanted string) (string, error) {
 // that killing the server loses nothing.
 func (w *world) play(ctx context.Context, sender *splunkfake.Sender, alerts []mockscan.Detection, every time.Duration, fired func(mockscan.Detection, bool)) error {
 	for _, d := range alerts {
+		rows := d.Rows()
+		w.searches.Add(splunkfake.Job{SID: d.SID(), Search: d.Rule, Rows: rows})
+		for _, row := range rows[1:] { // the sender tells the page of the first
+			w.splunk.Add(splunkfake.Alert{SID: d.SID(), Search: d.Rule, Row: row})
+		}
 		for {
-			status, _, err := sender.Fire(ctx, splunkfake.Alert{SID: d.SID(), Search: d.Rule, Row: d.Row(), Marker: d.ID})
+			status, _, err := sender.Fire(ctx, splunkfake.Alert{SID: d.SID(), Search: d.Rule, Row: rows[0], Marker: d.ID})
 			if err == nil && status/100 == 2 {
 				fired(d, true)
 				break

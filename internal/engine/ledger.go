@@ -330,7 +330,7 @@ func (x *exec) confirm(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 
 // emission is the event that the confirmed effect is.
 func (x *exec) emission(s *record.Step, spec *funnel.ActionSpec, conn *Connection, f *record.Effect) (*record.NewEvent, error) {
-	origin := funnel.Origin{EventID: fmt.Sprint(x.event.ID), Source: x.event.Source, Trigger: x.event.Trigger, Data: x.event.Data}
+	origin := funnel.Origin{EventID: fmt.Sprint(x.event.ID), Source: x.event.Source, Trigger: x.event.Trigger, Connection: x.event.Connection, Data: x.event.Data}
 	em, err := spec.Emit(conn.Name, origin, s.Input, f.Outcome)
 	if err != nil {
 		return nil, funnel.Errorf(funnel.Internal, "making the event of %s: %w", spec.ID, err)

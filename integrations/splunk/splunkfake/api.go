@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -94,7 +95,7 @@ func (a *API) Add(j Job) {
 	a.jobs[j.SID] = &j
 	if a.order = append(a.order, j.SID); len(a.order) > maxJobs {
 		delete(a.jobs, a.order[0])
-		a.order = a.order[1:]
+		a.order = slices.Delete(a.order, 0, 1)
 	}
 }
 
@@ -123,12 +124,6 @@ func (a *API) note(c Call) {
 	c.At = a.options.Clock()
 	a.journal = append(a.journal, c)
 }
-
-// Demo values of the API.
-const (
-	DemoToken = "demo-only-splunk-token-000000000"
-	DemoSID   = "scheduler__admin__search__demo_at_1767225600_1"
-)
 
 // request is a request with what its path says.
 type request struct {
