@@ -50,8 +50,9 @@ func Check(c *config.Config, r *funnel.Registry) error {
 		if _, ok := c.Connections[s.Connection]; s.Connection != "" && !ok {
 			report(c.ErrorAt("/sources/"+name+"/connection", fmt.Sprintf("there is no connection %q", s.Connection), "name one that stands under connections"))
 		}
-		if conn, ok := c.Connections[s.Connection]; ok && conn.Integration != integrationOf(s.Trigger) {
-			report(c.ErrorAt("/sources/"+name+"/connection", fmt.Sprintf("connection %s is one of %s, and the trigger %s belongs to another system", s.Connection, conn.Integration, s.Trigger), "name a connection of "+integrationOf(s.Trigger)+", or remove the line"))
+		// The triggers of a source are all of one integration.
+		if conn, ok := c.Connections[s.Connection]; ok && len(s.Triggers) > 0 && conn.Integration != integrationOf(s.Triggers[0]) {
+			report(c.ErrorAt("/sources/"+name+"/connection", fmt.Sprintf("connection %s is one of %s, and trigger %s belongs to another system", s.Connection, conn.Integration, s.Triggers[0]), "name a connection of "+integrationOf(s.Triggers[0])+", or remove the line"))
 		}
 		if !s.Options.IsEmpty() {
 			report(s.Options.ErrorAt("", fmt.Sprintf("trigger %s has no options", strings.Join(s.Triggers, ", ")), "remove them"))
