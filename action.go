@@ -45,6 +45,10 @@ type ActionSpec struct {
 	Repeat func(output []byte, seen Seen) ([]byte, error)
 	// Serial names what only one step may work on at a time; nil for most actions.
 	Serial func(input []byte) (string, error)
+	// Lookup names what a look-up asks about; nil: every run asks for itself.
+	Lookup func(input []byte) (string, error)
+	// Found reports whether the outcome of a shared look-up says something.
+	Found func(output []byte) (bool, error)
 	// Emit returns the event that the confirmed effect is; nil for most actions.
 	Emit func(connection string, origin Origin, input, output []byte) (Emission, error)
 
@@ -114,6 +118,7 @@ type ActionOption func(*actionOptions)
 type actionOptions struct {
 	settle                                   Settlement
 	find, fresh, claim, repeat, serial, emit any
+	lookup, found                            any
 	example                                  any
 }
 
@@ -149,6 +154,16 @@ func Serial[In any](fn func(In) string) ActionOption {
 	return func(o *actionOptions) { o.serial = fn }
 }
 
+// Cached declares a look-up whose answer is for all runs that ask the same of the
+// same connection: one of them asks, the others wait for its answer, and who comes
+// later gets it too, for as long as the connection's limits say (Limits.Cache). key
+// names what is looked up; found reports whether an answer says something, for one
+// that does not is kept for a shorter time (Limits.CacheUnknown). Failures are not
+// kept.
+func Cached[In, Out any](key func(In) string, found func(Out) bool) ActionOption {
+	return func(o *actionOptions) { o.lookup, o.found = key, found }
+}
+
 // Example declares an input to try, for an action whose required fields alone do
 // not make a good one.
 func Example[In any](in In) ActionOption {
@@ -167,8 +182,9 @@ func Emits[E, In, Out any](trigger Trigger[E], key func(connection string, out O
 var actionID = regexp.MustCompile(`^[a-z][a-z0-9]*\.[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
 // NewAction describes a client's method as an action. It panics when the ID is
-// not "integration.verb_noun" or an option's types are not the method's, for
-// these are faults of the program.
+// not "integration.verb_noun", an option's types are not the method's, or an
+// action that changes something is declared as Cached, for these are faults of the
+// program.
 func NewAction[C, In, Out any](id, summary string, effect Effect, method func(C, context.Context, In) (Out, error), options ...ActionOption) Action[In, Out] {
 	if !actionID.MatchString(id) {
 		panic(fmt.Sprintf("funnel: action ID %q is not of the form integration.verb_noun", id))
@@ -251,6 +267,26 @@ func NewAction[C, In, Out any](id, summary string, effect Effect, method func(C,
 				return "", err
 			}
 			return serial(in), nil
+		}
+	}
+	if o.lookup != nil {
+		if effect != Reads {
+			panic(fmt.Sprintf("funnel: action %s: its effect is %s, and only what reads can be cached", id, effect))
+		}
+		lookup, found := typed[func(In) string](id, "Cached", o.lookup), typed[func(Out) bool](id, "Cached", o.found)
+		s.Lookup = func(input []byte) (string, error) {
+			in, err := decodeStrict[In](input)
+			if err != nil {
+				return "", err
+			}
+			return lookup(in), nil
+		}
+		s.Found = func(output []byte) (bool, error) {
+			var out Out
+			if err := json.Unmarshal(output, &out); err != nil {
+				return false, err
+			}
+			return found(out), nil
 		}
 	}
 	if o.emit != nil {

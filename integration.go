@@ -30,13 +30,18 @@ type Integration struct {
 func (in Integration) Doc(name string) string { return in.Docs[name] }
 
 // Limits bound what a connection is asked to do. Zero means no bound of that
-// kind.
+// kind, and of the ages that no answer is kept.
 type Limits struct {
 	Concurrency int           // actions at the same time
 	Rate        int           // actions per Per
 	Per         time.Duration // of Rate
 	Daily       int           // actions per day, counted from 00:00 UTC
 	Timeout     time.Duration // of one whole exchange
+
+	// Cache is how old the answer of a look-up may be that is declared as Cached,
+	// CacheUnknown how old if the answer was that nothing is known. Negative: only
+	// runs that wait at the same time share an answer.
+	Cache, CacheUnknown time.Duration
 }
 
 // Env is what an integration gets to reach its outside system: the only way out.

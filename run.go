@@ -40,6 +40,7 @@ type Call struct {
 	Action     *ActionSpec
 	Connection string // named by Via; empty: the event's connection, else the only one
 	Input      []byte
+	Anew       bool // set by AskAnew
 }
 
 // RunInfo describes a run to its playbook.
@@ -81,6 +82,9 @@ type StepOption func(*Call)
 
 // Via names the connection that a step uses.
 func Via(connection string) StepOption { return func(c *Call) { c.Connection = connection } }
+
+// AskAnew makes a look-up ask even if the answer to an earlier run is at hand.
+func AskAnew(c *Call) { c.Anew = true }
 
 // Step performs an action as the named step of the run and returns its outcome,
 // decoded from its journal entry on the first pass too. A finished step never

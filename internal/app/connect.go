@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/config"
 	"github.com/funnelsec/funnel/internal/engine"
 	"github.com/funnelsec/funnel/internal/intake"
 	"github.com/funnelsec/funnel/internal/secret"
@@ -46,6 +49,7 @@ func (a *App) connect(ctx context.Context) error {
 		if err := a.link(ctx, name, in, overlay(in.Limits, c.Limits), roots, options); err != nil {
 			return err
 		}
+		a.links[name].Options = setting(c.Options)
 	}
 	n := a.o.Config.Notify
 	if n == nil {
@@ -88,9 +92,20 @@ func (a *App) link(ctx context.Context, name string, in funnel.Integration, limi
 	}
 	l := &link{governor: upstream.NewGovernor(name, limits, a.o.Clock)}
 	// An action may make several exchanges, such as reading before writing.
-	l.Connection = engine.Connection{Name: name, Integration: in.Name, Client: client, Gate: l.governor, Timeout: 2 * limits.Timeout}
+	l.Connection = engine.Connection{Name: name, Integration: in.Name, Client: client, Gate: l.governor, Timeout: 2 * limits.Timeout, Limits: limits}
 	a.links[name] = l
 	return nil
+}
+
+// setting tells one setting of a connection from another. References stay
+// references, so it holds no secret.
+func setting(o config.Options) string {
+	raw, err := o.JSON(nil)
+	if err != nil { // it was resolved a moment ago
+		return ""
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:8])
 }
 
 // overlay returns the integration's limits with what is configured instead.
@@ -106,6 +121,12 @@ func overlay(own, configured funnel.Limits) funnel.Limits {
 	}
 	if configured.Timeout > 0 {
 		own.Timeout = configured.Timeout
+	}
+	if configured.Cache != 0 {
+		own.Cache = configured.Cache
+	}
+	if configured.CacheUnknown != 0 {
+		own.CacheUnknown = configured.CacheUnknown
 	}
 	return own
 }

@@ -33,6 +33,8 @@ func (r *reader) connection(c *Config, name string, at entry, o *object) Connect
 	l.rate("rate", &out.Limits)
 	l.count("daily", 1, 1_000_000_000, &out.Limits.Daily)
 	l.duration("timeout", time.Hour, &out.Limits.Timeout)
+	l.age("cache", &out.Limits.Cache)
+	l.age("cache_unknown", &out.Limits.CacheUnknown)
 	l.done()
 	t := r.object(o.get("tls"), o.path("tls"))
 	if t.text("ca_file", "/etc/funnel/ca.pem", &out.CAFile) != nil && !filepath.IsAbs(out.CAFile) {
@@ -46,6 +48,16 @@ func (r *reader) connection(c *Config, name string, at entry, o *object) Connect
 // lacks reports a key that must be there, at the name above it.
 func (r *reader) lacks(at entry, o *object, key, example string) {
 	r.errs = append(r.errs, r.doc.err(at.line, at.column, o.label+" needs the key "+key, "add "+example))
+}
+
+// age reads how old a shared answer may be; 0s is -1, for zero means that nothing
+// is configured.
+func (o *object) age(key string, into *time.Duration) {
+	if n := o.get(key); n != nil && n.kind == text && n.text == "0s" {
+		*into = -1
+		return
+	}
+	o.duration(key, 31*24*time.Hour, into)
 }
 
 // rate reads 10/s, 500/m, 4/h.

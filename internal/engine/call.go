@@ -28,6 +28,7 @@ type Call struct {
 	Connection string // empty: the only one of the action's integration
 	Input      []byte
 	By         string // who asks
+	Anew       bool   // of a look-up: ask even if the answer to an earlier run is at hand
 	// Key makes calls one: who repeats a call with the same key gets the first
 	// one's run. Empty: every call is one of its own.
 	Key string
@@ -40,6 +41,7 @@ var ErrKeyReused = funnel.Errorf(funnel.Conflict, "the key was used for another 
 type callInput struct {
 	Connection string          `json:"connection"`
 	Input      json.RawMessage `json:"input"`
+	Anew       bool            `json:"anew,omitempty"`
 }
 
 // Call journals a call as a run of one step and lets it begin: what holds for a
@@ -57,7 +59,7 @@ func (e *Engine) Call(c Call) (run int64, err error) {
 		sum := sha256.Sum256([]byte(c.By + "\x00" + c.Key))
 		key = CallSource + ":key:" + hex.EncodeToString(sum[:])
 	}
-	input, err := json.Marshal(callInput{Connection: conn.Name, Input: c.Input})
+	input, err := json.Marshal(callInput{Connection: conn.Name, Input: c.Input, Anew: c.Anew})
 	if err != nil {
 		return 0, funnel.Errorf(funnel.Invalid, "encoding the input of %s: %w", c.Action.ID, err)
 	}
@@ -95,5 +97,6 @@ func (e *Engine) call(r *funnel.Run, run record.Run) error {
 	if err := json.Unmarshal(run.Input, &in); err != nil {
 		return funnel.Errorf(funnel.Internal, "reading the journalled input of a call: %w", err)
 	}
-	return companionStep(r, CallStep, action, in.Connection, in.Input)
+	_, err := funnel.StepRaw(r, CallStep, funnel.Call{Action: action, Connection: in.Connection, Input: []byte(in.Input), Anew: in.Anew})
+	return err
 }

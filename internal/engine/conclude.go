@@ -54,6 +54,7 @@ func (x *exec) end(run record.Run, err error) string {
 		x.e.later(run.ID)
 	}
 	x.e.freeSerial(run.ID)
+	x.e.leaveFlights(run.ID)
 	return ""
 }
 

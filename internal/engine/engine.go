@@ -28,6 +28,7 @@ type Journal interface {
 	Untold(ctx context.Context, since time.Time, limit int) ([]record.Run, error)
 	WaitCounts(ctx context.Context) (map[string]int, error)
 	Commit(record.Change) (record.Committed, error)
+	Answer(ctx context.Context, connection, lookup string) (record.Answer, error)
 	Claim(record.ClaimRequest) (record.Claimed, error)
 	Call(record.Event, record.Run) (run record.Run, duplicate bool, err error)
 	Event(ctx context.Context, id int64) (record.Event, error)
@@ -56,6 +57,10 @@ type Connection struct {
 	Client      any
 	Gate        Gate
 	Timeout     time.Duration // of one attempt of an action
+	Limits      funnel.Limits // of these, the engine keeps to the ages of shared answers
+	// Options tells one setting of the connection from another, without secrets:
+	// what was answered under another is not shared.
+	Options string
 }
 
 // Options set the engine up.
@@ -109,8 +114,9 @@ const maxDepth = 3
 
 // Engine works on runs.
 type Engine struct {
-	o      Options
-	serial serialLocks
+	o       Options
+	serial  serialLocks
+	flights flights
 
 	mu       sync.Mutex
 	active   map[int64]*exec
@@ -127,12 +133,12 @@ func New(o Options) *Engine {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Engine{o: o, active: map[int64]*exec{}, serial: newSerialLocks()}
+	return &Engine{o: o, active: map[int64]*exec{}, serial: newSerialLocks(), flights: newFlights()}
 }
 
 // Start restores what the ledger says is under way: which runs hold a thing that
-// only one may work on. Who waited for his turn asks again, for the holder may
-// have ended in the moment in which the process did.
+// only one may work on. Who waited for a turn or for another's answer asks again,
+// for the other may have ended in the moment in which the process did.
 func (e *Engine) Start(ctx context.Context) error {
 	unsure, err := e.o.Journal.Unsure(ctx)
 	if err != nil {
@@ -149,7 +155,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	var turns []string
 	for on := range counts {
-		if strings.HasPrefix(on, serialPrefix) {
+		if strings.HasPrefix(on, serialPrefix) || strings.HasPrefix(on, answerPrefix) {
 			turns = append(turns, on)
 		}
 	}
@@ -259,7 +265,13 @@ func (e *Engine) Retry(run int64) error {
 
 // Skip gives the step an empty outcome and lets the run go on.
 func (e *Engine) Skip(run int64, path string) error {
-	return e.control(run, func() error { return e.o.Journal.Skip(run, path, e.o.Clock()) })
+	return e.control(run, func() error {
+		err := e.o.Journal.Skip(run, path, e.o.Clock())
+		if err == nil {
+			e.leaveFlights(run) // the step may be one that others wait for
+		}
+		return err
+	})
 }
 
 func (e *Engine) control(run int64, change func() error) error {
@@ -294,5 +306,6 @@ func (e *Engine) cancelNow(run int64) error {
 	}
 	e.o.Queue.Add(woken...)
 	e.freeSerial(run)
+	e.leaveFlights(run)
 	return nil
 }

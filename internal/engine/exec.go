@@ -175,7 +175,7 @@ func (x *exec) Step(path string, call funnel.Call) ([]byte, error) {
 	}
 	s.Connection = conn.Name
 	if spec.Effect == funnel.Reads {
-		return x.lookUp(s, spec, conn)
+		return x.lookUp(s, spec, conn, call.Anew)
 	}
 	return x.effect(s, spec, conn)
 }

@@ -44,16 +44,34 @@ func failureOf(s *record.Step) error {
 }
 
 // lookUp performs an action that only reads.
-func (x *exec) lookUp(s *record.Step, spec *funnel.ActionSpec, conn *Connection) ([]byte, error) {
+func (x *exec) lookUp(s *record.Step, spec *funnel.ActionSpec, conn *Connection, anew bool) ([]byte, error) {
+	q, err := x.question(s, spec, conn)
+	switch {
+	case err != nil:
+		return nil, x.fail(s, nil, err)
+	case q == nil:
+		return x.ask(s, spec, conn, nil)
+	}
+	return x.askOnce(s, spec, conn, q, anew)
+}
+
+// ask makes an attempt at a look-up; q is nil if the answer is for nobody else.
+func (x *exec) ask(s *record.Step, spec *funnel.ActionSpec, conn *Connection, q *question) ([]byte, error) {
 	x.notYet(s, conn)
 	leave := x.pass(s, conn)
+	asked := x.e.o.Clock()
 	out, err := x.invoke(spec, conn, s, funnel.Attempt{Number: s.Attempts + 1})
 	leave(err)
-	if err == nil {
-		x.succeed(s, record.Change{}, out)
-		return out, nil
+	if err != nil {
+		return nil, x.again(s, conn, nil, err)
 	}
-	return nil, x.again(s, conn, nil, err)
+	var c record.Change
+	if q != nil {
+		x.keep(&c, spec, conn, q, asked, out)
+		x.e.o.Metrics.Lookup(conn.Name, false)
+	}
+	x.succeed(s, c, out)
+	return out, nil
 }
 
 // notYet goes on waiting when the run was worked on before the time of the step's

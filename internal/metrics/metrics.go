@@ -21,6 +21,7 @@ type Metrics struct {
 	steps      *prometheus.CounterVec
 	stepTime   *prometheus.HistogramVec
 	unsure     prometheus.Counter
+	lookups    *prometheus.CounterVec
 	accepting  prometheus.Histogram
 }
 
@@ -36,9 +37,10 @@ func New() *Metrics {
 		steps:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_steps_total", Help: "Ended steps by action and state."}, []string{"action", "state"}),
 		stepTime:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "funnel_step_seconds", Help: "From a step's start to its end, waits included.", Buckets: prometheus.ExponentialBuckets(0.005, 4, 10)}, []string{"action"}),
 		unsure:     prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_unsure_effects_total", Help: "Effects whose outcome was unknown and had to be looked up."}),
+		lookups:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_lookups_total", Help: "Answered look-ups of what runs share, by connection and whether the connection was asked or another run's answer was at hand."}, []string{"connection", "from"}),
 		accepting:  prometheus.NewHistogram(prometheus.HistogramOpts{Name: "funnel_accept_seconds", Help: "From a delivery's arrival to its durable acceptance.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
 	}
-	m.registry.MustRegister(m.deliveries, m.denied, m.unmatched, m.runs, m.runTime, m.steps, m.stepTime, m.unsure, m.accepting,
+	m.registry.MustRegister(m.deliveries, m.denied, m.unmatched, m.runs, m.runTime, m.steps, m.stepTime, m.unsure, m.lookups, m.accepting,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -96,6 +98,17 @@ func (m *Metrics) Step(action, state string, took time.Duration) {
 	if m != nil {
 		m.steps.WithLabelValues(action, state).Inc()
 		m.stepTime.WithLabelValues(action).Observe(took.Seconds())
+	}
+}
+
+// Lookup counts an answered look-up whose answer is shared.
+func (m *Metrics) Lookup(connection string, kept bool) {
+	if m != nil {
+		from := "connection"
+		if kept {
+			from = "cache"
+		}
+		m.lookups.WithLabelValues(connection, from).Inc()
 	}
 }
 

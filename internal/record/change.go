@@ -19,6 +19,7 @@ type Change struct {
 	// From, if set, is the state that the effect must be in. A confirmed effect
 	// never becomes unconfirmed. Otherwise the change is a Conflict.
 	From       EffectState
+	Answer     *Answer   // to keep for others who ask the same
 	Settle     *Ticket   // the claim to settle with the effect's outcome
 	Emit       *NewEvent // an event that the effect is
 	Companions []*Run    // runs to add that accompany this one

@@ -125,6 +125,7 @@ type Step struct {
 	StartedAt  time.Time
 	FinishedAt time.Time
 	NextAt     time.Time // the next try, of a waiting or uncertain step
+	AskedAt    time.Time // of an outcome that is the answer to another run: when that one asked
 }
 
 // EffectState is the state of an external effect in the ledger.
@@ -171,6 +172,16 @@ type Ticket struct {
 	Outcome     []byte
 }
 
+// Answer is the answer of a look-up, kept for all who ask the same.
+type Answer struct {
+	Connection string
+	Lookup     string // names what was looked up: a hash
+	AskedAt    time.Time
+	ExpiresAt  time.Time // when it may be dropped
+	Found      bool      // whether it says something
+	Outcome    []byte
+}
+
 // WaitConnection is the WaitOn of a run that a blocked connection parked.
 func WaitConnection(name string) string { return "connection:" + name }
 
@@ -181,3 +192,7 @@ func WaitTicket(connection, scope, fingerprint string) string {
 
 // WaitSerial is the WaitOn of a run that waits for its turn on something.
 func WaitSerial(connection, name string) string { return "serial:" + connection + "/" + name }
+
+// WaitAnswer is the WaitOn of a run that waits for the answer to another that
+// asks the same.
+func WaitAnswer(connection, lookup string) string { return "answer:" + connection + "/" + lookup }

@@ -33,6 +33,11 @@ func commit(t *tx, c record.Change) (out record.Committed, err error) {
 			return out, err
 		}
 	}
+	if c.Answer != nil {
+		if err := putAnswer(t, c.Answer, c.Answer.AskedAt); err != nil {
+			return out, err
+		}
+	}
 	if c.Settle != nil {
 		if err := settleTicket(t, c.Settle); err != nil {
 			return out, err
@@ -93,12 +98,12 @@ func putStep(t *tx, s *record.Step) error {
 		}
 		outcome = nil
 	}
-	return t.exec(`INSERT INTO step (run_id, path, seq, action, connection, input_hash, input, state, outcome, outcome_ref, code, error, attempts, effect_key, started_at, finished_at, next_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	return t.exec(`INSERT INTO step (run_id, path, seq, action, connection, input_hash, input, state, outcome, outcome_ref, code, error, attempts, effect_key, started_at, finished_at, next_at, asked_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (run_id, path) DO UPDATE SET connection = excluded.connection, state = excluded.state, outcome = excluded.outcome, outcome_ref = excluded.outcome_ref,
-		code = excluded.code, error = excluded.error, attempts = excluded.attempts, effect_key = excluded.effect_key, finished_at = excluded.finished_at, next_at = excluded.next_at`,
+		code = excluded.code, error = excluded.error, attempts = excluded.attempts, effect_key = excluded.effect_key, finished_at = excluded.finished_at, next_at = excluded.next_at, asked_at = excluded.asked_at`,
 		s.RunID, s.Path, s.Seq, s.Action, s.Connection, s.InputHash, s.Input, string(s.State), outcome, ref, s.Code, s.Error,
-		s.Attempts, s.EffectKey, micros(s.StartedAt), micros(s.FinishedAt), micros(s.NextAt))
+		s.Attempts, s.EffectKey, micros(s.StartedAt), micros(s.FinishedAt), micros(s.NextAt), micros(s.AskedAt))
 }
 
 // putEffect writes the ledger's row and reports whether it could: what is

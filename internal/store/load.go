@@ -66,13 +66,13 @@ func scanEvent(row scanner) (record.Event, error) {
 	return e.event(), err
 }
 
-const stepColumns = "run_id, path, seq, action, connection, input_hash, input, state, outcome, outcome_ref, code, error, attempts, effect_key, started_at, finished_at, next_at"
+const stepColumns = "run_id, path, seq, action, connection, input_hash, input, state, outcome, outcome_ref, code, error, attempts, effect_key, started_at, finished_at, next_at, asked_at"
 
 func scanStep(row scanner) (s record.Step, ref string, err error) {
-	var started, finished, next int64
+	var started, finished, next, asked int64
 	err = row.Scan(&s.RunID, &s.Path, &s.Seq, &s.Action, &s.Connection, &s.InputHash, &s.Input, &s.State, &s.Outcome, &ref, &s.Code, &s.Error,
-		&s.Attempts, &s.EffectKey, &started, &finished, &next)
-	s.StartedAt, s.FinishedAt, s.NextAt = fromMicros(started), fromMicros(finished), fromMicros(next)
+		&s.Attempts, &s.EffectKey, &started, &finished, &next, &asked)
+	s.StartedAt, s.FinishedAt, s.NextAt, s.AskedAt = fromMicros(started), fromMicros(finished), fromMicros(next), fromMicros(asked)
 	return s, ref, err
 }
 

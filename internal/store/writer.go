@@ -37,10 +37,11 @@ type writer struct {
 	done    chan struct{}
 	once    sync.Once
 
-	db    *sql.DB
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
-	crowd int // how many items a group may expect: the last one's size, or a little less than expected then
+	db      *sql.DB
+	conn    *sql.Conn
+	stmts   map[string]*sql.Stmt
+	answers int // kept since the start
+	crowd   int // how many items a group may expect: the last one's size, or a little less than expected then
 
 	commits atomic.Int64
 	rows    atomic.Int64
