@@ -3,8 +3,8 @@ package app
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,6 +23,7 @@ import (
 type link struct {
 	engine.Connection
 	governor *upstream.Governor
+	counted  bool // each call is stored
 	account  atomic.Pointer[string]
 }
 
@@ -91,8 +92,12 @@ func (a *App) link(ctx context.Context, name string, in funnel.Integration, limi
 		return fmt.Errorf("connecting %s: %w", name, err)
 	}
 	l := &link{governor: upstream.NewGovernor(name, limits, a.o.Clock)}
+	var way engine.Gate = l.governor
+	if l.counted = countedEach(limits); l.counted {
+		way = &gate{Governor: l.governor, put: func(s upstream.State) error { return a.putQuota(name, s) }}
+	}
 	// An action may make several exchanges, such as reading before writing.
-	l.Connection = engine.Connection{Name: name, Integration: in.Name, Client: client, Gate: l.governor, Timeout: 2 * limits.Timeout, Limits: limits}
+	l.Connection = engine.Connection{Name: name, Integration: in.Name, Client: client, Gate: way, Timeout: 2 * limits.Timeout, Limits: limits}
 	a.links[name] = l
 	return nil
 }
@@ -213,42 +218,6 @@ func (a *App) closeClients() {
 		l.governor.Close()
 		if c, ok := l.Client.(io.Closer); ok {
 			_ = c.Close()
-		}
-	}
-}
-
-// quotaSetting is the name of the stored use of a connection's daily quota.
-func quotaSetting(connection string) string { return "governor:" + connection }
-
-// restoreQuotas takes over what the last process used up.
-func (a *App) restoreQuotas() error {
-	for name, l := range a.links {
-		raw, err := a.store.Setting(quotaSetting(name))
-		if err != nil {
-			return fmt.Errorf("reading the quota of connection %s: %w", name, err)
-		}
-		var s upstream.State
-		if raw != nil && json.Unmarshal(raw, &s) == nil {
-			l.governor.Restore(s)
-		}
-	}
-	return nil
-}
-
-// keepQuotas stores the used quotas when they have changed.
-func (a *App) keepQuotas(last map[string]int) {
-	for name, l := range a.links {
-		s := l.governor.State()
-		if s.QuotaLimit == 0 || last[name] == s.QuotaUsed {
-			continue
-		}
-		last[name] = s.QuotaUsed
-		raw, err := json.Marshal(s)
-		if err == nil {
-			err = a.store.PutSetting(quotaSetting(name), raw)
-		}
-		if err != nil {
-			a.log.Error("storing a quota", "connection", name, "error", err)
 		}
 	}
 }

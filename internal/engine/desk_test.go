@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -192,6 +193,14 @@ func (d *desk) LookUp(ctx context.Context, in named) (answer, error) {
 	return answer{Value: value, Hidden: "not in the journal"}, err
 }
 
+func (d *desk) Know(ctx context.Context, in named) (answer, error) {
+	id, err := d.do(ctx, "know", in.Name)
+	if d.big > 0 {
+		return answer{Value: fmt.Sprintf("%0*d", d.big, 7)}, err
+	}
+	return answer{Value: fmt.Sprintf("answer %d about %s", id, in.Name)}, err
+}
+
 func (d *desk) OpenTicket(ctx context.Context, in ticketIn) (ticket, error) {
 	id, err := d.do(ctx, "open_ticket", in.Title)
 	return ticket{ID: id, Seen: 1}, err
@@ -231,6 +240,7 @@ func (d *desk) Lock(ctx context.Context, in named) (made, error) {
 // kit is the desk as an integration.
 type kit struct {
 	lookUp     funnel.Action[named, answer]
+	know       funnel.Action[named, answer]
 	openTicket funnel.Action[ticketIn, ticket]
 	addNote    funnel.Action[note, made]
 	put        funnel.Action[named, made]
@@ -246,6 +256,8 @@ func newKit() kit {
 		opened: funnel.NewTrigger("desk.ticket_opened", "A ticket was opened.", decodeOpened),
 	}
 	k.lookUp = funnel.NewAction("desk.look_up", "Look up.", funnel.Reads, (*desk).LookUp)
+	k.know = funnel.NewAction("desk.know", "Look up what everybody asks.", funnel.Reads, (*desk).Know,
+		funnel.Cached(func(in named) string { return strings.ToLower(in.Name) }, func(out answer) bool { return !strings.HasSuffix(out.Value, "nobody") }))
 	k.openTicket = funnel.NewAction("desk.open_ticket", "Open a ticket.", funnel.Writes, (*desk).OpenTicket,
 		funnel.Find((*desk).FindTicket),
 		funnel.Fresh(func(d *desk, _ context.Context, _ funnel.EffectKey, _ ticketIn, _ time.Time) (bool, error) {
@@ -278,7 +290,7 @@ func newKit() kit {
 func (k kit) integration() funnel.Integration {
 	return funnel.Integration{
 		Name: "desk", Summary: "A desk.", Connect: funnel.Connect(func(context.Context, funnel.Env, struct{}) (*desk, error) { return newDesk(), nil }),
-		Actions:  []funnel.AnyAction{k.lookUp, k.openTicket, k.addNote, k.put, k.ring, k.lock},
+		Actions:  []funnel.AnyAction{k.lookUp, k.know, k.openTicket, k.addNote, k.put, k.ring, k.lock},
 		Triggers: []funnel.AnyTrigger{k.alert, k.opened},
 	}
 }

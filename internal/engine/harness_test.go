@@ -99,7 +99,7 @@ func (w *world) start() *world {
 	connections := map[string]*engine.Connection{}
 	for name, d := range w.desks {
 		g[name] = upstream.NewGovernor(name, w.limits, nil)
-		connections[name] = &engine.Connection{Name: name, Integration: "desk", Client: d, Gate: g[name], Timeout: 30 * time.Second}
+		connections[name] = &engine.Connection{Name: name, Integration: "desk", Client: d, Gate: g[name], Timeout: 30 * time.Second, Limits: w.limits}
 	}
 	w.queue = queue.New(queue.Options{
 		Backlog: w.store, Gates: g, Workers: w.workers, Log: log,

@@ -108,6 +108,7 @@ func (g *Governor) Enter(ctx context.Context) (leave func(err error), err error)
 func (g *Governor) leave(epoch uint64, err error) {
 	g.update(func(now time.Time) {
 		g.inside--
+		g.rate.end(now)
 		v, e := judge(err)
 		if v == healthy && (e == nil || e.Code != funnel.Throttled) {
 			g.lastSuccess = now
@@ -193,7 +194,7 @@ func (g *Governor) dispatch(now time.Time) {
 
 func (g *Governor) admit(w *waiter, now time.Time) {
 	g.inside++
-	g.rate.start(now)
+	g.rate.start()
 	g.quota.used++
 	g.breaker.probing = g.breaker.open
 	w.epoch = g.breaker.epoch

@@ -138,5 +138,14 @@ func quotaText(q quota) string {
 }
 
 func rateText(w window) string {
-	return fmt.Sprintf("the rate of %d calls per %v is used up", w.rate, w.per)
+	per := w.per.String()
+	switch w.per {
+	case time.Second:
+		per = "second"
+	case time.Minute:
+		per = "minute"
+	case time.Hour:
+		per = "hour"
+	}
+	return fmt.Sprintf("the rate of %d calls per %s is used up", w.rate, per)
 }

@@ -1,6 +1,9 @@
 package upstream
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // State is how a connection does, for people and for keeping over a restart.
 type State struct {
@@ -17,6 +20,11 @@ type State struct {
 	QuotaUsed  int       `json:"quota_used"`
 	QuotaLimit int       `json:"quota_limit,omitempty"` // zero: none
 	QuotaLeft  int       `json:"quota_left,omitempty"`  // meaningless without a limit
+
+	RateLimit int           `json:"rate_limit,omitempty"` // calls per RatePer; zero: no limit
+	RatePer   time.Duration `json:"rate_per,omitempty"`
+	RateLeft  int           `json:"rate_left,omitempty"` // meaningless without a limit
+	RateEnds  []time.Time   `json:"rate_ends,omitempty"` // when the calls ended that count still; only in what Keep returns
 
 	ThrottledUntil time.Time `json:"throttled_until,omitzero"`
 	LastError      string    `json:"last_error,omitempty"` // free of secrets
@@ -39,23 +47,40 @@ func (g *Governor) State() State {
 	if g.quota.daily > 0 {
 		s.QuotaLeft = g.quota.left()
 	}
+	if g.rate.limited() {
+		s.RateLimit, s.RatePer, s.RateLeft = g.rate.rate, g.rate.per, g.rate.left(now)
+	}
 	if now.Before(g.throttle.until) {
 		s.ThrottledUntil = g.throttle.until
 	}
 	if b := g.blocked(now); b != nil {
 		s.Blocked, s.BlockedUntil = b.Why, b.Until
+	} else if n := len(g.line); g.rate.within(maxWait, now) <= n {
+		s.Blocked, s.BlockedUntil = rateText(g.rate), g.rate.at(n, now)
 	}
 	return s
 }
 
+// Keep returns the state with all that Restore wants to know.
+func (g *Governor) Keep() State {
+	s := g.State()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rate.forget(g.clock())
+	s.RateEnds, s.InFlight = slices.Clone(g.rate.ends), g.inside
+	return s
+}
+
 // Restore takes over what outlives a restart or a change of the limits: the
-// day's use of the quota, the pause that the other side asked for, and what was
-// last heard of it. The breaker starts anew.
+// day's use of the quota, the calls that count for the rate, the pause that the
+// other side asked for, and what was last heard of it. A call that was under way
+// counts as one that ends now. The breaker starts anew.
 func (g *Governor) Restore(s State) {
 	g.update(func(now time.Time) {
 		if dayOf(s.Day).Equal(g.quota.day) {
 			g.quota.used = max(g.quota.used, s.QuotaUsed)
 		}
+		g.rate.restore(slices.Clone(s.RateEnds), s.InFlight, now)
 		if s.ThrottledUntil.After(g.throttle.until) {
 			g.throttle.until = s.ThrottledUntil
 		}

@@ -5,27 +5,40 @@ import (
 	"time"
 )
 
-// window is a rate limit without bursts beyond it: a log of the latest starts.
-// Whatever window of the length per one looks at, it holds at most rate starts.
-// A token bucket would let twice as many through at its edges.
+// window is a rate limit without bursts beyond it. Whatever window of the length
+// per one looks at, at most rate calls are under way in it. The other side counts a
+// call when it arrives, which we only know to be before its end: so a call counts
+// until per after its end, and what the other side sees keeps to the rate whatever
+// the way there takes. A token bucket would let twice as many through at its edges.
 type window struct {
-	rate   int // zero: no limit
-	per    time.Duration
-	starts []time.Time // at most rate, oldest first
+	rate  int // zero: no limit
+	per   time.Duration
+	under int         // calls under way
+	ends  []time.Time // of calls that count still, oldest first
 }
 
 func (w *window) limited() bool { return w.rate > 0 && w.per > 0 }
 
-// forget drops the starts that no longer count.
+// forget drops the calls that no longer count.
 func (w *window) forget(now time.Time) {
 	n := 0
-	for n < len(w.starts) && !w.starts[n].Add(w.per).After(now) {
+	for n < len(w.ends) && !w.ends[n].Add(w.per).After(now) {
 		n++
 	}
-	w.starts = slices.Delete(w.starts, 0, n)
+	w.ends = slices.Delete(w.ends, 0, n)
 }
 
-// at returns the earliest instant for a start that has `ahead` others before it.
+// left returns how many may start now.
+func (w *window) left(now time.Time) int {
+	if !w.limited() {
+		return unbounded
+	}
+	w.forget(now)
+	return max(0, w.rate-w.under-len(w.ends))
+}
+
+// at returns the earliest instant for a start that has `ahead` others before it,
+// if the calls under way end now.
 func (w *window) at(ahead int, now time.Time) time.Time {
 	if !w.limited() {
 		return now
@@ -33,31 +46,58 @@ func (w *window) at(ahead int, now time.Time) time.Time {
 	w.forget(now)
 	rounds, place := ahead/w.rate, ahead%w.rate
 	at := now
-	if i := place - (w.rate - len(w.starts)); i >= 0 {
-		at = w.starts[i].Add(w.per)
+	if i := place + w.under + len(w.ends) - w.rate; i >= len(w.ends) {
+		at = now.Add(w.per)
+	} else if i >= 0 {
+		at = w.ends[i].Add(w.per)
 	}
 	return at.Add(time.Duration(rounds) * w.per)
 }
 
-// within returns how many may start until now+d.
+// within returns how many may surely start until now+d.
 func (w *window) within(d time.Duration, now time.Time) int {
+	n := w.left(now)
 	if !w.limited() {
-		return unbounded
+		return n
 	}
-	w.forget(now)
-	n := (w.rate - len(w.starts)) * (1 + int(d/w.per))
-	for _, s := range w.starts {
-		if rest := now.Add(d).Sub(s.Add(w.per)); rest >= 0 {
-			n += 1 + int(rest/w.per)
+	for _, end := range w.ends {
+		if !end.Add(w.per).After(now.Add(d)) {
+			n++
 		}
 	}
-	return min(n, unbounded)
+	return min(n, w.rate)
 }
 
-func (w *window) start(now time.Time) {
+func (w *window) start() {
 	if w.limited() {
-		w.starts = append(w.starts, now)
+		w.under++
 	}
+}
+
+func (w *window) end(now time.Time) {
+	if w.limited() {
+		w.under--
+		w.ends = append(w.ends, now)
+	}
+}
+
+// restore counts calls of an earlier process: ends, and calls that were under way
+// and may arrive until now.
+func (w *window) restore(ends []time.Time, under int, now time.Time) {
+	if !w.limited() {
+		return
+	}
+	for range min(under, w.rate) {
+		ends = append(ends, now)
+	}
+	for _, end := range ends {
+		if end.After(now) { // the clock went back
+			end = now
+		}
+		w.ends = append(w.ends, end)
+	}
+	slices.SortFunc(w.ends, time.Time.Compare)
+	w.ends = w.ends[max(0, len(w.ends)-w.rate):]
 }
 
 // quota is a number of actions per UTC day.

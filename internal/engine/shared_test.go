@@ -1,0 +1,367 @@
+package engine_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/engine"
+	"github.com/funnelsec/funnel/internal/record"
+)
+
+// asking is a playbook that asks about the alert's print.
+func asking(w *world) func(*funnel.Run, alert) error {
+	return func(r *funnel.Run, e alert) error {
+		_, err := funnel.Step(r, "know", w.kit.know, named{e.Print})
+		return err
+	}
+}
+
+// curious is a world in which four may ask in a minute, and that starts.
+func curious(t *testing.T) *world {
+	w := newWorld(t)
+	w.limits = funnel.Limits{Concurrency: 4, Rate: 4, Per: time.Minute, Cache: 24 * time.Hour, CacheUnknown: time.Hour}
+	w.on("p", asking(w))
+	return w.start()
+}
+
+// A storm asks once about each thing, never faster than allowed, and everybody
+// gets the answer. Meanwhile the runs say what they wait for.
+func TestStormAsksOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := curious(t)
+		var runs []int64
+		for i := range 60 {
+			runs = append(runs, w.alert(fmt.Sprint("a", i), fmt.Sprint("thing", i%6))...)
+		}
+		after(10 * time.Second)
+		for i, run := range runs {
+			switch r := w.run(run); {
+			case i%6 < 4:
+				w.is(run, record.Succeeded)
+			case i < 6:
+				if w.is(run, record.Waiting); r.WaitOn != record.WaitConnection("desk") || !strings.Contains(r.Why, "the rate of 4 calls per minute is used up") {
+					t.Errorf("run %d, which asks for all, waits on %q because: %s", run, r.WaitOn, r.Why)
+				}
+			default:
+				if w.is(run, record.Waiting); !strings.HasPrefix(r.WaitOn, "answer:desk/") || r.Why != "desk: another run asks the same, and its answer is for all" {
+					t.Errorf("run %d waits on %q because: %s", run, r.WaitOn, r.Why)
+				}
+			}
+		}
+		after(time.Minute)
+		for i, run := range runs {
+			w.is(run, record.Succeeded)
+			s := w.step(run, "know")
+			if asked := i >= 6; asked == s.AskedAt.IsZero() || !strings.Contains(string(s.Outcome), fmt.Sprint("about thing", i%6)) {
+				t.Errorf("run %d got %s, asked by another at %v", run, s.Outcome, s.AskedAt)
+			}
+		}
+		did := w.desk.did("know")
+		w.did("know", 6)
+		if gap := did[4].at.Sub(did[0].at); gap < time.Minute || gap > time.Minute+5*time.Second {
+			t.Errorf("the fifth question came %v after the first", gap)
+		}
+	})
+}
+
+// An answer is used for as long as the limits say, one that says nothing for a
+// shorter time; the key, not the spelling, says what was asked.
+func TestAnswersAge(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := curious(t)
+		ask := func(print string, want int) {
+			t.Helper()
+			run := w.alert(fmt.Sprint(time.Now().UnixNano(), print), print)[0]
+			after(time.Second)
+			w.is(run, record.Succeeded)
+			w.did("know", want)
+		}
+		ask("jdoe", 1)
+		ask("JDoe", 1)
+		ask("nobody", 2)
+		after(50 * time.Minute)
+		ask("nobody", 2)
+		after(15 * time.Minute)
+		ask("nobody", 3)
+		ask("jdoe", 3)
+		after(22 * time.Hour)
+		w.stop()
+		w.start()
+		ask("jdoe", 3) // it outlives a restart
+		after(time.Hour)
+		ask("jdoe", 4)
+	})
+}
+
+// A failure is for those who waited for the answer, and kept for nobody.
+func TestFailuresAreNotKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := curious(t)
+		gate := make(chan struct{})
+		w.desk.next("know", fault{gate: gate, err: funnel.Errorf(funnel.Invalid, "there is no such thing")})
+		var runs []int64
+		for i := range 5 {
+			runs = append(runs, w.alert(fmt.Sprint("a", i), "thing")...)
+		}
+		after(time.Second)
+		gate <- struct{}{}
+		after(time.Second)
+		for _, run := range runs {
+			if r := w.is(run, record.Failed); r.Code != string(funnel.Invalid) || !strings.Contains(r.Why, "no such thing") {
+				t.Errorf("run %d failed with %s: %s", run, r.Code, r.Why)
+			}
+		}
+		w.did("know", 0) // one call was made, and it was refused
+		late := w.alert("late", "thing")[0]
+		after(time.Second)
+		w.is(late, record.Succeeded)
+		for _, run := range runs {
+			if err := w.engine.Retry(run); err != nil {
+				t.Error(err)
+			}
+		}
+		after(time.Second)
+		for _, run := range runs {
+			w.is(run, record.Succeeded)
+		}
+		w.did("know", 1)
+	})
+}
+
+// Attempts are those of the run that asks: the others do not multiply them.
+func TestAttemptsAreSharedToo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := curious(t)
+		w.desk.ever("know", fault{err: &funnel.Error{Code: funnel.Throttled, Message: "too many", RetryAt: time.Now().Add(time.Hour), Narrow: true}})
+		for i := range 5 {
+			w.alert(fmt.Sprint("a", i), "thing")
+		}
+		after(30 * time.Minute)
+		w.desk.ever("know", fault{})
+		after(29 * time.Minute)
+		w.did("know", 0)
+		after(2 * time.Minute)
+		w.did("know", 1)
+		for _, r := range w.runs(record.Playbook, "p") {
+			w.is(r.ID, record.Succeeded)
+		}
+	})
+}
+
+// When who asks is gone, the next one asks in its place, and nobody asks twice.
+func TestAskerLeaves(t *testing.T) {
+	for name, gone := range map[string]func(*world, int64){
+		"cancelled":              func(w *world, run int64) { _ = w.engine.Cancel(run) },
+		"skipped":                func(w *world, run int64) { _ = w.engine.Skip(run, "know") },
+		"restart":                func(w *world, _ int64) { w.stop(); w.start() },
+		"crash":                  func(w *world, _ int64) { w.crash(); w.start() },
+		"crash after cancelling": func(w *world, run int64) { _, _ = w.store.Cancel(run, time.Now()); w.crash(); w.start() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := curious(t)
+				for i := range 4 { // the rate is used up
+					w.alert(fmt.Sprint("first", i), fmt.Sprint("other", i))
+				}
+				after(time.Second)
+				var runs []int64
+				for i := range 6 {
+					runs = append(runs, w.alert(fmt.Sprint("a", i), "thing")...)
+					after(time.Millisecond)
+				}
+				gone(w, runs[0])
+				after(2 * time.Minute)
+				w.did("know", 5)
+				for _, run := range runs[1:] {
+					w.is(run, record.Succeeded)
+				}
+				if s := w.step(runs[1], "know"); name == "cancelled" && !s.AskedAt.IsZero() {
+					t.Error("not the oldest of those who waited has asked")
+				}
+			})
+		})
+	}
+}
+
+// A crash while the question is under way asks it once more, for everybody.
+func TestCrashWhileAsking(t *testing.T) {
+	for name, lost := range map[string]bool{"before it is answered": false, "after": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := curious(t)
+				crashed := make(chan struct{})
+				w.desk.next("know", fault{lost: lost, crash: func() { w.cancel(); close(crashed) }})
+				var runs []int64
+				for i := range 6 {
+					runs = append(runs, w.alert(fmt.Sprint("a", i), "thing")...)
+				}
+				<-crashed
+				w.crash()
+				w.start()
+				after(2 * time.Minute)
+				want := 1
+				if lost {
+					want = 2
+				}
+				w.did("know", want)
+				for _, run := range runs {
+					w.is(run, record.Succeeded)
+				}
+			})
+		})
+	}
+}
+
+// A journal that fails in the moment of the answer has it asked again, once.
+func TestAnswerThatCannotBeKept(t *testing.T) {
+	for n := range int32(8) {
+		t.Run(fmt.Sprint(n+1), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.limits = funnel.Limits{Concurrency: 4, Cache: time.Hour}
+				w.options = func(o *engine.Options) { o.Journal = &flaky{Journal: o.Journal, fails: n + 1} }
+				w.on("p", asking(w))
+				w.start()
+				for i := range 4 {
+					w.alert(fmt.Sprint("a", i), "thing")
+				}
+				after(time.Minute)
+				for _, r := range w.runs(record.Playbook, "p") {
+					w.is(r.ID, record.Succeeded)
+				}
+				if n := len(w.desk.did("know")); n < 1 || n > 2 {
+					t.Errorf("it was asked %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// Who asks anew gets no answer that is older than the call; a storm of such calls
+// asks once all the same.
+func TestAskAnew(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := curious(t)
+		w.alert("a", "thing")
+		after(time.Minute)
+		call := func(anew bool) int64 {
+			run, err := w.engine.Call(engine.Call{Action: w.kit.know.Spec(), Input: []byte(`{"Name":"thing"}`), Anew: anew, By: "jdoe"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return run
+		}
+		old := call(false)
+		after(time.Second)
+		w.did("know", 1)
+		if s := w.step(old, "call"); s.AskedAt.IsZero() || s.StartedAt.Sub(s.AskedAt) < time.Minute {
+			t.Errorf("the old answer was asked for at %v", s.AskedAt)
+		}
+		gate := make(chan struct{})
+		w.desk.next("know", fault{gate: gate})
+		var runs []int64
+		for range 5 {
+			runs = append(runs, call(true))
+		}
+		after(time.Second)
+		gate <- struct{}{}
+		after(time.Second)
+		w.did("know", 2)
+		for _, run := range runs {
+			w.is(run, record.Succeeded)
+			if !strings.Contains(string(w.step(run, "call").Outcome), "answer 2") {
+				t.Errorf("run %d got %s", run, w.step(run, "call").Outcome)
+			}
+		}
+	})
+}
+
+// Without an age, an answer is for those only who waited for it.
+func TestNothingIsKeptWithoutAnAge(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.limits = funnel.Limits{Concurrency: 4, Cache: -1, CacheUnknown: -1}
+		w.on("p", asking(w))
+		gate := make(chan struct{})
+		w.desk.next("know", fault{gate: gate})
+		w.start()
+		for i := range 5 {
+			w.alert(fmt.Sprint("a", i), "thing")
+		}
+		after(time.Second)
+		gate <- struct{}{}
+		after(time.Second)
+		w.did("know", 1)
+		w.alert("late", "thing")
+		after(time.Second)
+		w.did("know", 2)
+	})
+}
+
+// An answer that is too large to keep costs each run a call of its own.
+func TestLargeAnswersAreNotKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.limits = funnel.Limits{Concurrency: 4, Cache: time.Hour}
+		w.on("p", asking(w))
+		w.desk.big = 100 << 10
+		w.start()
+		for i := range 5 {
+			w.alert(fmt.Sprint("a", i), "thing")
+		}
+		after(time.Minute)
+		w.did("know", 5)
+		for _, r := range w.runs(record.Playbook, "p") {
+			w.is(r.ID, record.Succeeded)
+		}
+	})
+}
+
+// Branches of one run that ask the same share the answer too.
+func TestBranchesAskOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.limits = funnel.Limits{Concurrency: 4, Rate: 1, Per: time.Minute, Cache: time.Hour}
+		branch := func(name string) funnel.Branch {
+			return funnel.Branch{Name: name, Do: func(r *funnel.Run) error {
+				_, err := funnel.Step(r, "know", w.kit.know, named{"thing"})
+				return err
+			}}
+		}
+		w.on("p", func(r *funnel.Run, _ alert) error {
+			return funnel.Parallel(r, "all", branch("a"), branch("b"), branch("c"))
+		})
+		w.on("q", asking(w))
+		w.start()
+		run := w.alert("x", "other")
+		after(10 * time.Second)
+		w.did("know", 2-1) // "thing" or "other" came first and used up the rate
+		after(3 * time.Minute)
+		for _, run := range run {
+			w.is(run, record.Succeeded)
+		}
+		names := w.desk.names("know")
+		if slices.Sort(names); !slices.Equal(names, []string{"other", "thing"}) {
+			t.Errorf("it was asked about %v", names)
+		}
+	})
+}
+
+// What was asked of a connection with other options is not an answer of this one.
+func TestAnswersAreOfOneSetting(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := curious(t)
+		w.alert("a", "thing")
+		after(time.Second)
+		w.stop()
+		w.options = func(o *engine.Options) { o.Connections["desk"].Options = "other" }
+		w.start()
+		w.alert("b", "thing")
+		after(time.Second)
+		w.did("know", 2)
+	})
+}
