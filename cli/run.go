@@ -80,6 +80,7 @@ func (p *program) actions() (ids []string) {
 type caller struct {
 	connection, key, input string
 	wait                   time.Duration
+	fresh                  bool
 }
 
 func (p *program) runAction(r *remote, spec *funnel.ActionSpec) *cobra.Command {
@@ -112,6 +113,9 @@ func (p *program) runAction(r *remote, spec *funnel.ActionSpec) *cobra.Command {
 	for _, name := range []string{"wait", "idempotency-key"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
+	if spec.Lookup != nil {
+		flags.BoolVar(&c.fresh, "fresh", false, "ask even if the answer to an earlier run is at hand")
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		input, err := readInput(cmd, fields, c.input)
 		if err != nil {
@@ -130,7 +134,7 @@ func (p *program) runAction(r *remote, spec *funnel.ActionSpec) *cobra.Command {
 func flagName(f docgen.Field) string {
 	name := strings.ReplaceAll(f.Name, "_", "-")
 	switch name {
-	case "input", "connection", "wait", "idempotency-key", "server", "json", "help":
+	case "input", "connection", "wait", "idempotency-key", "fresh", "server", "json", "help":
 		return "field-" + name
 	}
 	return name
@@ -330,6 +334,9 @@ func (p *program) callAction(ctx context.Context, r *remote, spec *funnel.Action
 	query := url.Values{"wait": {strconv.Itoa(int(math.Ceil(c.wait.Seconds())))}}
 	if c.connection != "" {
 		query.Set("connection", c.connection)
+	}
+	if c.fresh {
+		query.Set("fresh", "true")
 	}
 	header := http.Header{}
 	if c.key != "" {

@@ -47,6 +47,7 @@ type stepItem struct {
 	Input, Outcome                               json.RawMessage
 	StartedAt                                    *time.Time `json:"started_at"`
 	EndedAt                                      *time.Time `json:"ended_at"`
+	AskedAt                                      *time.Time `json:"asked_at"`
 	NextAt                                       *time.Time `json:"next_at"`
 }
 
@@ -81,6 +82,9 @@ func (p *program) showRun(ctx context.Context, r *remote, id string) error {
 		took := ""
 		if s.StartedAt != nil && s.EndedAt != nil {
 			took = s.EndedAt.Sub(*s.StartedAt).Round(time.Millisecond).String()
+		}
+		if s.AskedAt != nil {
+			took += ", answer of " + s.AskedAt.Local().Format(time.DateTime)
 		}
 		rows = append(rows, []string{s.Path, s.Action, s.Connection, s.State, strconv.Itoa(s.Attempts), took, s.Error})
 	}

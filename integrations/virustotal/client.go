@@ -18,6 +18,7 @@ type Client struct {
 	base        *url.URL
 	clock       func() time.Time
 	maliciousAt int
+	quota       quota
 }
 
 func newClient(env funnel.Env, base *url.URL, config Config) *Client {
@@ -28,10 +29,6 @@ func newClient(env funnel.Env, base *url.URL, config Config) *Client {
 // maxAnswer bounds an answer in bytes. A file's report is mostly under 100 KB;
 // long ones, with the names of many thousand uploads, reach a few megabytes.
 const maxAnswer = 8 << 20
-
-// throttle is how long to stay away when VirusTotal says "too many requests"
-// without saying until when: its quota counts by the minute.
-const throttle = time.Minute
 
 // get asks for a resource and decodes the answer into v. It reports not found
 // only if VirusTotal itself says that it does not know the resource: a 404 from
@@ -53,6 +50,9 @@ func (c *Client) get(ctx context.Context, v any, path ...string) (found bool, er
 	}
 	if len(body) > maxAnswer {
 		return false, funnel.Errorf(funnel.Unavailable, "asking VirusTotal: the answer is larger than %d MiB", maxAnswer>>20)
+	}
+	if res.StatusCode != http.StatusTooManyRequests {
+		c.quota.answered()
 	}
 	if res.StatusCode != http.StatusOK {
 		return c.refused(res, body)
@@ -116,15 +116,16 @@ func (c *Client) refused(res *http.Response, body []byte) (found bool, err error
 	case status == http.StatusForbidden:
 		return false, fail(funnel.Unauthorized, "the API key is not allowed to ask this; check its privileges")
 	case status == http.StatusTooManyRequests && code == "QuotaExceededError":
-		e := fail(funnel.Throttled, "the API key's quota is used up")
-		if e.RetryAt.IsZero() { // the daily quota begins anew at 00:00 UTC
-			e.RetryAt = now.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
+		until, which := c.quota.exceeded(now)
+		e := fail(funnel.Throttled, which)
+		if e.RetryAt.IsZero() {
+			e.RetryAt = until
 		}
 		return false, e
 	case status == http.StatusTooManyRequests:
 		e := fail(funnel.Throttled, "too many requests")
 		if e.RetryAt.IsZero() {
-			e.RetryAt = now.Add(throttle)
+			e.RetryAt = now.Add(minute)
 		}
 		return false, e
 	case status == http.StatusBadRequest && code != "NotAvailableYet":

@@ -84,6 +84,9 @@ func (c *Client) judge(thing string, j judged) (Votes, funnel.Verdict, error) {
 	return r, v, nil
 }
 
+// says reports whether a verdict says something. Unknown is asked again sooner.
+func says(v funnel.Verdict) bool { return v.Rating != funnel.Unknown }
+
 // neverSeen is the verdict of what VirusTotal does not know.
 func neverSeen(thing string) funnel.Verdict {
 	return funnel.Verdict{Rating: funnel.Unknown, Why: funnel.NotFoundThere, Source: source, Detail: fmt.Sprintf("VirusTotal has never seen this %s.", thing)}

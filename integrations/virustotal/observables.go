@@ -79,6 +79,23 @@ func webAddress(value string) (*url.URL, error) {
 	return u, nil
 }
 
+// urlKey and ipKey name what is looked up, the same for spellings of the same.
+func urlKey(in URLReportInput) string {
+	u, err := webAddress(in.URL)
+	if err != nil {
+		return in.URL
+	}
+	return u.String()
+}
+
+func ipKey(in IPReportInput) string {
+	ip, err := address(in.IP)
+	if err != nil {
+		return in.IP
+	}
+	return ip.String()
+}
+
 // private returns why a host is known to nobody outside, or "". Asking would
 // tell a stranger about a network's inside and learn nothing.
 func private(host string) string {

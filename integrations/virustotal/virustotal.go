@@ -18,10 +18,14 @@ import (
 
 // Actions of the integration.
 var (
-	FileReport   = funnel.NewAction("virustotal.file_report", "Look up what virus scanners think of a file, by its hash.", funnel.Reads, (*Client).FileReport)
-	URLReport    = funnel.NewAction("virustotal.url_report", "Look up what virus scanners think of a URL.", funnel.Reads, (*Client).URLReport)
-	DomainReport = funnel.NewAction("virustotal.domain_report", "Look up what virus scanners think of a domain, and who registered it when.", funnel.Reads, (*Client).DomainReport)
-	IPReport     = funnel.NewAction("virustotal.ip_report", "Look up what virus scanners think of an IP address, and whose it is.", funnel.Reads, (*Client).IPReport)
+	FileReport = funnel.NewAction("virustotal.file_report", "Look up what virus scanners think of a file, by its hash.", funnel.Reads, (*Client).FileReport,
+		funnel.Cached(func(in FileReportInput) string { return strings.ToLower(in.Hash) }, func(r Report) bool { return says(r.Verdict) }))
+	URLReport = funnel.NewAction("virustotal.url_report", "Look up what virus scanners think of a URL.", funnel.Reads, (*Client).URLReport,
+		funnel.Cached(urlKey, func(r URLResult) bool { return says(r.Verdict) }))
+	DomainReport = funnel.NewAction("virustotal.domain_report", "Look up what virus scanners think of a domain, and who registered it when.", funnel.Reads, (*Client).DomainReport,
+		funnel.Cached(func(in DomainReportInput) string { return strings.ToLower(strings.TrimSuffix(in.Domain, ".")) }, func(r DomainResult) bool { return says(r.Verdict) }))
+	IPReport = funnel.NewAction("virustotal.ip_report", "Look up what virus scanners think of an IP address, and whose it is.", funnel.Reads, (*Client).IPReport,
+		funnel.Cached(ipKey, func(r IPResult) bool { return says(r.Verdict) }))
 )
 
 // Config are the options of a connection.
@@ -38,13 +42,18 @@ const (
 
 // Integration returns the integration for registration. Its limits are those of
 // a public API key (docs.virustotal.com, "Public vs Premium API"); the
-// concurrency is our own.
+// concurrency is our own. A verdict is used again for a day, which is what a public
+// key's quota is counted by. What is unknown is asked again after an hour: new
+// malware is often uploaded by somebody else in between.
 func Integration() funnel.Integration {
 	return funnel.Integration{
 		Name:    "virustotal",
 		Summary: "Asks VirusTotal what virus scanners think of files, URLs, domains and IP addresses.",
 		Connect: funnel.Connect(connect),
-		Limits:  funnel.Limits{Concurrency: 4, Rate: 4, Per: time.Minute, Daily: 500, Timeout: 30 * time.Second},
+		Limits: funnel.Limits{
+			Concurrency: 4, Rate: 4, Per: time.Minute, Daily: 500, Timeout: 30 * time.Second,
+			Cache: 24 * time.Hour, CacheUnknown: time.Hour,
+		},
 		Actions: []funnel.AnyAction{FileReport, URLReport, DomainReport, IPReport},
 		Docs:    docs(),
 	}

@@ -175,7 +175,6 @@ func TestInvalidHash(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	midnight := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	const quota, many = `{"error":{"code":"QuotaExceededError","message":"hunter2"}}`, `{"error":{"code":"TooManyRequestsError","message":"hunter2"}}`
 	tests := map[string]struct {
 		answer http.Handler
@@ -184,7 +183,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"wrong key":              {answer(401, `{"error":{"code":"WrongCredentialsError","message":"hunter2"}}`, "Retry-After", "7"), funnel.Unauthorized, time.Time{}},
 		"forbidden":              {answer(403, `{"error":{"code":"ForbiddenError","message":"hunter2"}}`), funnel.Unauthorized, time.Time{}},
-		"day's quota":            {answer(429, quota), funnel.Throttled, midnight},
+		"a quota":                {answer(429, quota), funnel.Throttled, at().Add(time.Minute)},
 		"quota with retry-after": {answer(429, quota, "Retry-After", "90"), funnel.Throttled, at().Add(90 * time.Second)},
 		"minute's quota":         {answer(429, many), funnel.Throttled, at().Add(time.Minute)},
 		"retry-after":            {answer(429, many, "Retry-After", "7"), funnel.Throttled, at().Add(7 * time.Second)},

@@ -51,6 +51,12 @@ func (a *App) gauges() {
 			return 0
 		}))
 		a.metrics.Gauge("funnel_connection_quota_used", "Actions of the day.", label, read(func(s upstream.State) float64 { return float64(s.QuotaUsed) }))
+		if l.Limits.Daily > 0 {
+			a.metrics.Gauge("funnel_connection_quota_left", "Actions left of the day's quota.", label, read(func(s upstream.State) float64 { return float64(s.QuotaLeft) }))
+		}
+		if l.Limits.Rate > 0 {
+			a.metrics.Gauge("funnel_connection_rate_left", "Actions that the rate allows at the moment.", label, read(func(s upstream.State) float64 { return float64(s.RateLeft) }))
+		}
 	}
 }
 

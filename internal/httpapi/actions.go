@@ -82,6 +82,10 @@ func (c *callable) operation() huma.Operation {
 	location := map[string]*huma.Param{"Location": {Description: "The run's address", Schema: &huma.Schema{Type: huma.TypeString}}}
 	lowest, highest := float64(0), maxWait.Seconds()
 	most := maxKey
+	var anew []*huma.Param
+	if c.action.Lookup != nil {
+		anew = append(anew, &huma.Param{Name: "fresh", In: "query", Description: "Ask even if the answer to an earlier run is at hand", Schema: &huma.Schema{Type: huma.TypeBoolean, Default: false}})
+	}
 	op := huma.Operation{
 		OperationID: c.action.ID, Method: http.MethodPost, Path: "/api/v1/actions/" + c.action.ID, Tags: []string{c.in.Name},
 		Summary: c.action.Summary, Description: c.describe(),
@@ -100,6 +104,7 @@ func (c *callable) operation() huma.Operation {
 			http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusBadGateway,
 		},
 	}
+	op.Parameters = append(op.Parameters, anew...)
 	if example, ok := Example(c.action); ok {
 		op.RequestBody.Content["application/json"].Example = example
 	}
@@ -112,6 +117,9 @@ func (c *callable) describe() string {
 		text += "\n\n"
 	}
 	text += "Effect: " + string(c.action.Effect) + "."
+	if c.action.Lookup != nil {
+		text += " The answer is shared: runs that ask the same of a connection get one answer, for as long as the connection's limits say. The step tells when it was asked for."
+	}
 	switch c.action.Settle {
 	case funnel.SettleByFind:
 		text += " If its answer is lost, it is looked up before anything is repeated."
@@ -171,6 +179,11 @@ func (c *callable) read(w http.ResponseWriter, r *http.Request) (call engine.Cal
 					Fault{Location: "query.wait", Message: fmt.Sprintf("want a whole number of seconds from 0 to %d", int(maxWait.Seconds()))})
 			}
 			wait = time.Duration(n) * time.Second
+		case "fresh":
+			if call.Anew, err = strconv.ParseBool(values[0]); err != nil || c.action.Lookup == nil {
+				return call, 0, problem(http.StatusUnprocessableEntity, "the request is not as /openapi.json describes it",
+					Fault{Location: "query.fresh", Message: "want true or false, and an action whose answers are shared"})
+			}
 		default:
 			return call, 0, problem(http.StatusUnprocessableEntity, "the request is not as /openapi.json describes it", Fault{Location: "query", Message: "unknown query parameter"})
 		}

@@ -205,7 +205,7 @@ func TestCatalog(t *testing.T) {
 	h := newHouse(t)
 	for target, want := range map[string]string{
 		"/api/v1/playbooks":    `{"playbooks":[{"name":"answer","summary":"Answers.","trigger":"echo.heard","saves_seconds":90}]}`,
-		"/api/v1/integrations": `{"integrations":[{"name":"echo","summary":"Echoes.","actions":[{"id":"echo.say_text","summary":"Say a text.","effect":"writes","settled_by":"upsert"},{"id":"echo.block_host","summary":"Block a host.","effect":"contains","settled_by":"no_evidence"}],"triggers":[{"id":"echo.heard","summary":"Somebody said something."}]}]}`,
+		"/api/v1/integrations": `{"integrations":[{"name":"echo","summary":"Echoes.","actions":[{"id":"echo.say_text","summary":"Say a text.","effect":"writes","settled_by":"upsert"},{"id":"echo.block_host","summary":"Block a host.","effect":"contains","settled_by":"no_evidence"},{"id":"echo.hear_again","summary":"Hear a text again.","effect":"reads"}],"triggers":[{"id":"echo.heard","summary":"Somebody said something."}]}]}`,
 	} {
 		if w := h.ask(request("GET", target, "")); strings.TrimSpace(w.Body.String()) != want {
 			t.Errorf("%s: %s", target, w.Body)

@@ -47,7 +47,11 @@ type ConnectionView struct {
 	Breaker     string     `json:"breaker" doc:"closed, half-open or open"`
 	InFlight    int        `json:"in_flight" doc:"Calls under way"`
 	Parked      int        `json:"parked_runs" doc:"Runs that wait for it"`
+	Awaiting    int        `json:"awaiting_runs" doc:"Runs that wait for an answer of it that another run asks for"`
+	RateLeft    *int       `json:"rate_left,omitempty" doc:"Calls left at the moment; absent without a rate"`
+	Rate        string     `json:"rate,omitempty" doc:"The rate; absent without one" example:"4 per minute"`
 	QuotaLeft   *int       `json:"quota_left,omitempty" doc:"Calls left today (UTC); absent without a quota"`
+	QuotaLimit  int        `json:"quota_limit,omitempty" doc:"Calls of a day; absent without a quota"`
 	LastSuccess *time.Time `json:"last_success,omitempty" doc:"When a call last succeeded"`
 	LastError   string     `json:"last_error,omitempty" doc:"What the last failure was"`
 	LastErrorAt *time.Time `json:"last_error_at,omitempty" doc:"When it was"`
@@ -125,7 +129,13 @@ func (s *server) viewStatus(ctx context.Context) (StatusView, error) {
 		v.Queue.Oldest = optional(time.UnixMicro(sum.OldestWaiting))
 	}
 	for _, c := range now.Connections {
-		v.Connections = append(v.Connections, viewConnection(c, parked[record.WaitConnection(c.Connection)]))
+		view := viewConnection(c, parked[record.WaitConnection(c.Connection)])
+		for on, n := range parked {
+			if strings.HasPrefix(on, record.WaitAnswer(c.Connection, "")) {
+				view.Awaiting += n
+			}
+		}
+		v.Connections = append(v.Connections, view)
 	}
 	return v, nil
 }
@@ -144,7 +154,10 @@ func viewConnection(c upstream.State, parked int) ConnectionView {
 		v.Health = "unknown"
 	}
 	if c.QuotaLimit > 0 {
-		v.QuotaLeft = &c.QuotaLeft
+		v.QuotaLeft, v.QuotaLimit = &c.QuotaLeft, c.QuotaLimit
+	}
+	if c.Rate != "" {
+		v.RateLeft, v.Rate = &c.RateLeft, c.Rate
 	}
 	return v
 }

@@ -111,10 +111,12 @@ func (echoClient) Say(context.Context, echoInput) (echoInput, error) { return ec
 func registry() *funnel.Registry {
 	say := funnel.NewAction("echo.say_text", "Say a text.", funnel.Writes, echoClient.Say, funnel.Upsert)
 	block := funnel.NewAction("echo.block_host", "Block a host.", funnel.Contains, echoClient.Block, funnel.NoEvidence)
+	hear := funnel.NewAction("echo.hear_again", "Hear a text again.", funnel.Reads, echoClient.Say,
+		funnel.Cached(func(in echoInput) string { return in.Text }, func(echoInput) bool { return true }))
 	heard := funnel.NewTrigger("echo.heard", "Somebody said something.", func(funnel.Request) ([]funnel.Arrival[echoInput], error) { return nil, nil })
 	connect := funnel.Connect(func(context.Context, funnel.Env, struct{}) (echoClient, error) { return echoClient{}, nil })
 	return funnel.NewRegistry().
-		Add(funnel.Integration{Name: "echo", Summary: "Echoes.", Connect: connect, Actions: []funnel.AnyAction{say, block}, Triggers: []funnel.AnyTrigger{heard}}).
+		Add(funnel.Integration{Name: "echo", Summary: "Echoes.", Connect: connect, Actions: []funnel.AnyAction{say, block, hear}, Triggers: []funnel.AnyTrigger{heard}}).
 		AddPlaybooks(funnel.NewPlaybook("answer", "Answers.", heard, func(*funnel.Run, echoInput) error { return nil }, funnel.Saves(90*time.Second)))
 }
 
@@ -200,7 +202,7 @@ func (h *house) Summarize(context.Context) (store.Summary, error) {
 }
 
 func (h *house) WaitCounts(context.Context) (map[string]int, error) {
-	return map[string]int{"connection:jira": 2}, h.check()
+	return map[string]int{"connection:jira": 2, "answer:virustotal/aa": 3, "answer:virustotal/bb": 1, "answer:virustotal2/aa": 5}, h.check()
 }
 
 func (h *house) do(what string) error {

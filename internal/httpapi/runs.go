@@ -122,8 +122,11 @@ func (s *server) runViewer(ctx context.Context) func(record.Run) RunView {
 		w := Waiting{For: "time", Since: optional(r.WaitSince), Until: optional(r.WakeAt)}
 		kind, name, _ := strings.Cut(r.WaitOn, ":")
 		switch kind {
-		case "connection":
-			w.For, w.Name, w.Until = "connection", name, nil
+		case "connection", "answer":
+			if kind == "answer" { // its name is a hash
+				name, _, _ = strings.Cut(name, "/")
+			}
+			w.For, w.Name, w.Until = kind, name, nil
 			if status == nil {
 				now := s.Status(ctx)
 				status = &now

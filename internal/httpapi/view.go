@@ -29,7 +29,7 @@ type RunView struct {
 
 // Waiting says what a run waits for.
 type Waiting struct {
-	For   string     `json:"for" enum:"connection,ticket,turn,time" doc:"A connection that takes no calls, a ticket that another run opens, its turn on something, or a point in time"`
+	For   string     `json:"for" enum:"connection,answer,ticket,turn,time" doc:"A connection that takes no calls, the answer of a connection that another run asks the same, a ticket that another run opens, its turn on something, or a point in time"`
 	Name  string     `json:"name,omitempty" doc:"The connection" example:"jira"`
 	Why   string     `json:"why,omitempty" doc:"Why the connection takes no calls"`
 	Since *time.Time `json:"since,omitempty" doc:"Since when the run has not got on"`
@@ -51,6 +51,7 @@ type StepView struct {
 	StartedAt  *time.Time      `json:"started_at,omitempty" doc:"When it began"`
 	EndedAt    *time.Time      `json:"ended_at,omitempty" doc:"When it ended"`
 	NextAt     *time.Time      `json:"next_at,omitempty" doc:"When it is tried or looked up again"`
+	AskedAt    *time.Time      `json:"asked_at,omitempty" doc:"Of an outcome that is the answer to an earlier run: when that one asked. Absent: this run asked itself"`
 	Seconds    *float64        `json:"seconds,omitempty" doc:"From begin to end, waits included"`
 }
 
@@ -86,7 +87,7 @@ func viewStep(s record.Step) StepView {
 	v := StepView{
 		Path: s.Path, Action: s.Action, Connection: s.Connection, State: s.State, Attempts: s.Attempts,
 		Input: asJSON(s.Input), Outcome: asJSON(s.Outcome), Code: s.Code, Error: s.Error, EffectKey: s.EffectKey,
-		StartedAt: optional(s.StartedAt), EndedAt: optional(s.FinishedAt), NextAt: optional(s.NextAt),
+		StartedAt: optional(s.StartedAt), EndedAt: optional(s.FinishedAt), NextAt: optional(s.NextAt), AskedAt: optional(s.AskedAt),
 	}
 	if v.StartedAt != nil && v.EndedAt != nil {
 		took := s.FinishedAt.Sub(s.StartedAt).Seconds()

@@ -21,6 +21,7 @@ type database interface {
 	Deliver(record.Delivery) error
 	Prove(record.Delivery, record.Proof) (record.Proven, error)
 	Commit(record.Change) (record.Committed, error)
+	Answer(ctx context.Context, connection, lookup string) (record.Answer, error)
 	Claim(record.ClaimRequest) (record.Claimed, error)
 	Retry(int64, time.Time) error
 	Skip(int64, string, time.Time) error
@@ -54,7 +55,7 @@ type database interface {
 func conform(t *testing.T, open func(dir string) (database, error)) {
 	for name, check := range map[string]func(*fixture){
 		"accept": checkAccept, "accept by delivery key": checkDeliveryKey, "deliver": checkDeliver, "call": checkCall, "replay": checkReplay, "filters": checkFilters,
-		"commit": checkCommit, "blobs": checkBlobs, "effects": checkEffects, "emit": checkEmit, "release": checkRelease,
+		"commit": checkCommit, "answers": checkAnswers, "blobs": checkBlobs, "effects": checkEffects, "emit": checkEmit, "release": checkRelease,
 		"companions": checkCompanions, "claim": checkClaim, "claim passes": checkClaimPasses, "claim window": checkClaimWindow,
 		"prove": checkProve, "retry": checkRetry, "skip": checkSkip, "cancel": checkCancel,
 		"backlog": checkBacklog, "untold": checkUntold, "unsure": checkUnsure,

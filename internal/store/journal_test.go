@@ -235,3 +235,36 @@ func checkCancel(f *fixture) {
 	f.must(err)
 	f.want("due runs", len(due), 0)
 }
+
+func checkAnswers(f *fixture) {
+	r, waiting := f.run("k"), f.run("l")
+	waiting.State, waiting.WaitOn = record.Waiting, record.WaitAnswer("c", "h")
+	f.commit(record.Change{Run: &waiting})
+	_, err := f.db.Answer(f.Context(), "c", "h")
+	f.want("no answer", err, record.ErrNotFound)
+
+	a := record.Answer{Connection: "c", Lookup: "h", AskedAt: at(1), ExpiresAt: at(61), Found: true, Outcome: []byte(`{"x":1}`)}
+	s := step(r.ID, "a", 1)
+	s.AskedAt = at(1)
+	done := f.commit(record.Change{Steps: []*record.Step{s}, Answer: &a, Release: []string{record.WaitAnswer("c", "h")}})
+	f.want("who waited goes on", done.Runnable, []int64{waiting.ID})
+	f.reopen()
+	got, err := f.db.Answer(f.Context(), "c", "h")
+	f.must(err)
+	f.want("the answer", words(got), words(a))
+	_, err = f.db.Answer(f.Context(), "other", "h")
+	f.want("of another connection", err, record.ErrNotFound)
+	steps, err := f.db.Steps(f.Context(), r.ID)
+	f.must(err)
+	f.want("when it was asked", steps[0].AskedAt, at(1))
+
+	older, younger := a, a
+	older.AskedAt, older.Outcome = at(0), []byte("older")
+	younger.AskedAt, younger.ExpiresAt, younger.Found, younger.Outcome = at(2), at(3), false, []byte("younger")
+	for _, answer := range []record.Answer{younger, older} {
+		f.commit(record.Change{Answer: &answer})
+	}
+	got, err = f.db.Answer(f.Context(), "c", "h")
+	f.must(err)
+	f.want("the latest answer", words(got), words(younger))
+}

@@ -138,14 +138,6 @@ func quotaText(q quota) string {
 }
 
 func rateText(w window) string {
-	per := w.per.String()
-	switch w.per {
-	case time.Second:
-		per = "second"
-	case time.Minute:
-		per = "minute"
-	case time.Hour:
-		per = "hour"
-	}
-	return fmt.Sprintf("the rate of %d calls per %s is used up", w.rate, per)
+	rate, per, _ := strings.Cut(w.String(), " ")
+	return fmt.Sprintf("the rate of %s calls %s is used up", rate, per)
 }

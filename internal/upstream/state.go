@@ -21,10 +21,9 @@ type State struct {
 	QuotaLimit int       `json:"quota_limit,omitempty"` // zero: none
 	QuotaLeft  int       `json:"quota_left,omitempty"`  // meaningless without a limit
 
-	RateLimit int           `json:"rate_limit,omitempty"` // calls per RatePer; zero: no limit
-	RatePer   time.Duration `json:"rate_per,omitempty"`
-	RateLeft  int           `json:"rate_left,omitempty"` // meaningless without a limit
-	RateEnds  []time.Time   `json:"rate_ends,omitempty"` // when the calls ended that count still; only in what Keep returns
+	Rate     string      `json:"rate,omitempty"`      // such as "4 per minute"; empty: none
+	RateLeft int         `json:"rate_left,omitempty"` // calls that it allows now; meaningless without a rate
+	RateEnds []time.Time `json:"rate_ends,omitempty"` // when the calls ended that count still; only in what Keep returns
 
 	ThrottledUntil time.Time `json:"throttled_until,omitzero"`
 	LastError      string    `json:"last_error,omitempty"` // free of secrets
@@ -48,7 +47,7 @@ func (g *Governor) State() State {
 		s.QuotaLeft = g.quota.left()
 	}
 	if g.rate.limited() {
-		s.RateLimit, s.RatePer, s.RateLeft = g.rate.rate, g.rate.per, g.rate.left(now)
+		s.Rate, s.RateLeft = g.rate.String(), g.rate.left(now)
 	}
 	if now.Before(g.throttle.until) {
 		s.ThrottledUntil = g.throttle.until

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -18,6 +19,17 @@ type window struct {
 }
 
 func (w *window) limited() bool { return w.rate > 0 && w.per > 0 }
+
+// String returns the rate, such as "4 per minute".
+func (w *window) String() string {
+	per := w.per.String()
+	for name, d := range map[string]time.Duration{"second": time.Second, "minute": time.Minute, "hour": time.Hour} {
+		if w.per == d {
+			per = name
+		}
+	}
+	return fmt.Sprintf("%d per %s", w.rate, per)
+}
 
 // forget drops the calls that no longer count.
 func (w *window) forget(now time.Time) {

@@ -20,8 +20,10 @@ type Options struct {
 	URLs      []URL
 	Domains   []Domain
 	IPs       []IP
-	PerMinute int // look-ups in any 60 s, TooManyRequestsError beyond; 0: no limit. A public key has 4
-	Daily     int // look-ups from 00:00 UTC on, QuotaExceededError beyond; 0: no limit. A public key has 500
+	PerMinute int           // look-ups in any Minute, TooManyRequestsError beyond; 0: no limit. A public key has 4
+	Daily     int           // look-ups from 00:00 UTC on, QuotaExceededError beyond; 0: no limit. A public key has 500
+	Minute    time.Duration // 0: 60 s; shorter for tests that run faster than life
+	OneCode   bool          // the limit of the minute gives QuotaExceededError too, as the documentation allows
 	Clock     func() time.Time
 }
 
@@ -54,12 +56,16 @@ type Server struct {
 	mu      sync.Mutex
 	faults  Faults
 	journal []Lookup
+	refused []Lookup
 }
 
 // New returns a server.
 func New(options Options) *Server {
 	if options.Clock == nil {
 		options.Clock = time.Now
+	}
+	if options.Minute <= 0 {
+		options.Minute = time.Minute
 	}
 	s := &Server{options: options, known: map[[2]string]func(time.Time) map[string]any{}}
 	for _, f := range options.Files {
@@ -96,6 +102,13 @@ func (s *Server) Journal() []Lookup {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Lookup(nil), s.journal...)
+}
+
+// Refused returns the look-ups that were refused because there were too many.
+func (s *Server) Refused() []Lookup {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Lookup(nil), s.refused...)
 }
 
 // collections are the paths below /api/v3/ and the kinds of objects in them.
@@ -143,7 +156,7 @@ func (s *Server) look(w http.ResponseWriter, kind, id string) {
 	defer s.mu.Unlock()
 	var minute, day int
 	for _, l := range s.journal {
-		if now.Sub(l.At) < time.Minute {
+		if now.Sub(l.At) < s.options.Minute {
 			minute++
 		}
 		if l.At.UTC().Format(time.DateOnly) == now.UTC().Format(time.DateOnly) {
@@ -152,9 +165,15 @@ func (s *Server) look(w http.ResponseWriter, kind, id string) {
 	}
 	switch {
 	case s.options.Daily > 0 && day >= s.options.Daily:
+		s.refused = append(s.refused, Lookup{Kind: kind, ID: id, Found: found, At: now})
 		fail(w, http.StatusTooManyRequests, "QuotaExceededError", "Quota exceeded")
 		return
 	case s.options.PerMinute > 0 && minute >= s.options.PerMinute:
+		s.refused = append(s.refused, Lookup{Kind: kind, ID: id, Found: found, At: now})
+		if s.options.OneCode {
+			fail(w, http.StatusTooManyRequests, "QuotaExceededError", "Quota exceeded")
+			return
+		}
 		fail(w, http.StatusTooManyRequests, "TooManyRequestsError", "Too many requests")
 		return
 	}
