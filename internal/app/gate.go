@@ -35,8 +35,8 @@ type gate struct {
 
 // Enter is the governor's, and returns after the call that is about to be made is
 // on the disk.
-func (g *gate) Enter(ctx context.Context) (leave func(error), err error) {
-	leave, err = g.Governor.Enter(ctx)
+func (g *gate) Enter(ctx context.Context) (func(error), error) {
+	leave, err := g.Governor.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}

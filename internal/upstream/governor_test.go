@@ -277,15 +277,15 @@ func TestRateHoldsInEveryWindow(t *testing.T) {
 		restartAt := rapid.IntRange(0, 60).Draw(rt, "restart before") // mostly never
 		synctest.Test(t, func(t *testing.T) {
 			g := upstream.NewGovernor("virustotal", limits, time.Now)
+			kept := g.Keep()
 			var mu sync.Mutex
 			var all sync.WaitGroup
 			ctx, die := context.WithCancel(t.Context())
 			for i, c := range callers {
 				if i == restartAt { // calls under way are cut off, and may still have arrived
 					mu.Lock()
-					kept := g.Keep()
-					mu.Unlock()
 					die()
+					mu.Unlock()
 					all.Wait()
 					g.Close()
 					ctx, die = context.WithCancel(t.Context())
@@ -299,7 +299,15 @@ func TestRateHoldsInEveryWindow(t *testing.T) {
 					if err != nil {
 						return
 					}
+					mu.Lock() // a call is on the disk before it is made
+					if ctx.Err() != nil {
+						mu.Unlock()
+						leave(ctx.Err())
+						return
+					}
+					kept = g.Keep()
 					from := time.Now()
+					mu.Unlock()
 					select {
 					case <-time.After(c.Work):
 					case <-ctx.Done():
