@@ -71,8 +71,13 @@ func TestWhatIsCountedEach(t *testing.T) {
 	t.Parallel()
 	var got []bool
 	for _, l := range []funnel.Limits{
-		{Rate: 4, Per: time.Minute, Daily: 500}, {Rate: 10, Per: time.Second}, {Daily: 100_000},
-		{Rate: 11, Per: time.Second}, {Rate: 100_000, Per: time.Second, Daily: 1_000_000}, {}, {Concurrency: 8},
+		{Rate: 4, Per: time.Minute, Daily: 500},
+		{Rate: 10, Per: time.Second},
+		{Daily: 100_000},
+		{Rate: 11, Per: time.Second},
+		{Rate: 100_000, Per: time.Second, Daily: 1_000_000},
+		{},
+		{Concurrency: 8},
 	} {
 		got = append(got, countedEach(l))
 	}
