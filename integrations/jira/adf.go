@@ -197,7 +197,7 @@ func marks(i funnel.Inline) []mark {
 	return list
 }
 
-// flat is visible text with line breaks and tabs as spaces.
+// flat is visible text with line breaks, Unicode's own too, and tabs as spaces.
 func flat(s string) string {
-	return strings.NewReplacer("\n", " ", "\t", " ").Replace(visible(s))
+	return strings.NewReplacer("\n", " ", "\t", " ", "\u2028", " ", "\u2029", " ").Replace(visible(s))
 }

@@ -40,13 +40,14 @@ func (m *mark) attr(name string) string {
 	return s
 }
 
-// document is a checked Atlassian document and what a reader could click on in it.
+// document is a checked text and what a reader could click on in it.
 type document struct {
-	raw      json.RawMessage
-	text     string // as Text gives it
+	raw      json.RawMessage // an Atlassian document, or in Data Center a string of wiki markup
+	text     string          // as Text gives it
 	mentions int
 	links    int
 	media    int
+	macros   int
 	targets  []string
 }
 
@@ -266,17 +267,19 @@ func (d *document) count(n *node) {
 		d.targets = append(d.targets, n.attr("url"))
 	case "media", "mediaInline":
 		d.media++
+	case "macro":
+		d.macros++
 	}
 }
 
-// Text returns the plain text of an Atlassian document: a line per block, "* " before list items, " | " between cells.
-// What is not a document gives "".
-func Text(adf json.RawMessage) string {
-	var root node
-	if json.Unmarshal(adf, &root) != nil {
+// Text returns the plain text of an Atlassian document or, from a JSON string, of wiki markup: a line per block, "* "
+// before list items, " | " between cells. What is neither gives "".
+func Text(raw json.RawMessage) string {
+	root, ok := readText(raw)
+	if !ok {
 		return ""
 	}
-	return plain(&root)
+	return plain(root)
 }
 
 func plain(root *node) string {

@@ -118,7 +118,7 @@ func TestText(t *testing.T) {
 	if got := jirafake.Text(json.RawMessage(raw)); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := jirafake.Text(json.RawMessage(`"no document"`)); got != "" {
+	if got := jirafake.Text(json.RawMessage(`7`)); got != "" {
 		t.Errorf("not a document: %q", got)
 	}
 }

@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// renderHTML renders an Atlassian document for the pages. Every text and attribute is escaped, and only http, https and
-// mailto addresses become links.
-func renderHTML(adf json.RawMessage) template.HTML {
-	var root node
-	if len(adf) == 0 || json.Unmarshal(adf, &root) != nil {
+// renderHTML renders an Atlassian document or wiki markup for the pages. Every text and attribute is escaped, and only
+// http, https and mailto addresses become links.
+func renderHTML(raw json.RawMessage) template.HTML {
+	root, ok := readText(raw)
+	if !ok {
 		return ""
 	}
 	var b strings.Builder
-	renderAll(&b, &root)
+	renderAll(&b, root)
 	return template.HTML(b.String())
 }
 
@@ -83,6 +83,8 @@ func render(b *strings.Builder, n *node) {
 		b.WriteString(esc(n.attr("shortName")))
 	case "date":
 		b.WriteString(esc(n.attr("timestamp")))
+	case "macro":
+		wrap(b, `<div class="panel warning"><div>{`+esc(n.attr("name"))+"}", n, "</div></div>")
 	case "media", "mediaInline":
 		b.WriteString(`<span class="muted">[attachment]</span>`)
 	default:

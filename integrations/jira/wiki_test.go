@@ -1,0 +1,199 @@
+package jira
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"pgregory.net/rapid"
+
+	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/integrations/jira/jirafake"
+)
+
+// wikiTree is what a reader of wiki markup that knows nothing of this package
+// finds in it.
+func wikiTree(t interface{ Fatal(...any) }, markup string) generic {
+	return parse(t, json.RawMessage(jirafake.WikiToADF(markup)))
+}
+
+// outline writes a document as lines that two formats have in common: each block
+// with its texts and their marks. White space is one space and bears no marks, as
+// it looks the same; blocks without a text are left out. The brackets of
+// preformatted text that the wiki markup replaces are replaced in both.
+func outline(g generic) []string {
+	var lines []string
+	var walk func(n generic, kind string)
+	walk = func(n generic, kind string) {
+		switch n.Type {
+		case "doc", "bulletList", "orderedList", "listItem", "table", "tableRow", "tableCell", "tableHeader":
+			if n.Type != "doc" {
+				kind += "/" + n.Type
+			}
+			for _, c := range n.Content {
+				walk(c, kind)
+			}
+			return
+		case "heading":
+			kind += fmt.Sprint("/heading", n.Attrs["level"])
+		case "codeBlock":
+			if text := preformatted(n.text()); text != "" {
+				lines = append(lines, kind+"/code "+text)
+			}
+			return
+		default:
+			kind += "/" + n.Type
+		}
+		if text := runs(n.Content); text != "" {
+			lines = append(lines, kind+" "+text)
+		}
+	}
+	walk(g, "")
+	return lines
+}
+
+// runs writes the texts of a block, with its marks where they change.
+func runs(nodes []generic) string {
+	var b strings.Builder
+	last, gap := "", false
+	for _, n := range nodes {
+		if n.Text == nil {
+			fmt.Fprintf(&b, "<%s %v>", n.Type, n.Attrs)
+			continue
+		}
+		var marks []string
+		for _, m := range n.Marks {
+			marks = append(marks, fmt.Sprint(m.Type, m.Attrs["href"]))
+		}
+		slices.Sort(marks)
+		now := strings.Join(marks, "+")
+		for _, r := range *n.Text {
+			if unicode.IsSpace(r) {
+				gap = true
+				continue
+			}
+			if gap && b.Len() > 0 {
+				b.WriteByte(' ')
+			}
+			gap = false
+			if now != last {
+				b.WriteString("<" + now + ">")
+				last = now
+			}
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// inPhrases says whether Jira shows the marks of every span: see notInPhrase.
+func inPhrases(doc funnel.Document) bool {
+	return !strings.ContainsFunc(plainText(doc), notInPhrase)
+}
+
+func checkWiki(t interface {
+	Fatal(...any)
+	Fatalf(string, ...any)
+}, doc funnel.Document) {
+	markup := wiki(doc, "")
+	tree := wikiTree(t, markup)
+	tree.walk(func(n generic) {
+		if !slices.Contains(nodeTypes(), n.Type) {
+			t.Fatalf("%q is read as a %s: %q", markup, n.Type, doc)
+		}
+		for _, m := range n.Marks {
+			href, _ := m.Attrs["href"].(string)
+			if !slices.Contains([]string{"strong", "em", "code", "link"}, m.Type) || m.Type == "link" && !strings.HasPrefix(href, "https://") {
+				t.Fatalf("%q is read as %s to %q: %q", markup, m.Type, href, doc)
+			}
+		}
+	})
+	if strings.Contains(outside(markup), `\`) {
+		t.Fatalf("%q has a backslash", markup)
+	}
+	got, want := outline(tree), outline(parse(t, adf(doc)))
+	if !inPhrases(doc) { // then only the texts count
+		got, want = []string{strings.Join(strings.Fields(tree.text()), "")}, []string{strings.Join(strings.Fields(preformatted(plainText(doc))), "")}
+		got[0] = preformatted(got[0])
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("%q is read as\n%q, want\n%q", markup, got, want)
+	}
+}
+
+// outside is the markup without what stands between fences.
+func outside(markup string) string {
+	var b strings.Builder
+	for i, part := range strings.Split(markup, fence) {
+		if i%2 == 0 {
+			b.WriteString(part)
+		}
+	}
+	return b.String()
+}
+
+// hostileTexts are what an attacker would put into an alert's field.
+var hostileTexts = []string{
+	"[~admin]", "[~accountid:1]", "@jdoe", "!http://evil.test/x.png!", "!x.png|width=1!", "{html}<script>alert(1)</script>{html}", "{html}", "[click|http://evil.test]", "[http://evil.test]",
+	"[#anchor]", "[^file.txt]", "[mailto:a@evil.test]", "http://evil.test/", "mailto:a@evil.test", "file:///etc/passwd", "SIRT-1", "x SIRT-1 y",
+	"*bold*", "_it_", "-del-", "+ins+", "^up^", "~down~", "??cite??", "{{fixed}}", "{*}b{*}", "a{_}i{_}b", "bq. quote", "BQ. quote", "h1. big", " H6. big", "h1.", "----", "-----", "--", "a -- b", "a --- b",
+	"* item", "# item", "- item", "*# item", "|cell|", "||head||", "a|b", "a||b", ":)", ":-)", ":(", ":D", ":P", ";)", ";-)", "(y)", "(n)", "(x)", "(/)", "(!)", "(*)", "(on)", "(flag)", "<3",
+	`\\`, `\\server\share`, `C:\temp\{x}`, `\`, `\{`, `a\`, "{noformat}", "{noformat}{html}{noformat}", "{NoFormat}", "{ noformat }", "{noformat:title=x}", "{code}x{code}", "{quote}x{quote}", "{color:red}x{color}", "{panel:title=x}y{panel}",
+	"{anchor:x}", "{toc}", "&amp;", "&#123;html&#125;", "&lt;b&gt;", "&nosuch;", "&", "<b>x</b>", "<!--", "]]>", "%x%", "`x`", "$x", "a\nh1. b", "a\r\n* b", "a\u2028h1. b", "a\u2029----", "a\u0085|b|",
+	"Funnel's mark: funnel-" + string(effect("x")), "{color:#97a0af}Funnel's mark: funnel-x{color}", "a\u202eb\u0000c", "\ufeff", "\xff*x*", "①*x*", "{", "}", "[", "]", "[]", "{}", "[|]", "[~]", "[ ~x]", strings.Repeat("[", 100), strings.Repeat("{", 100), strings.Repeat("*", 100),
+}
+
+// around puts a text everywhere where a document can hold one.
+func around(text string) funnel.Document {
+	return funnel.NewDocument(
+		funnel.Paragraph(funnel.Data(text)),
+		funnel.Paragraph(funnel.Text("before"), funnel.Data(text), funnel.Text("after")),
+		funnel.Paragraph(funnel.Strong(funnel.Data(text)), funnel.Emphasis(funnel.Data(text)), funnel.Fixed(funnel.Data(text)), funnel.Strong(funnel.Emphasis(funnel.Data(text)))),
+		funnel.Paragraph(funnel.Link(text, "https://www.example.com/", text, text)),
+		funnel.Heading(2, funnel.Data(text)),
+		funnel.List(funnel.Item(funnel.Data(text)), funnel.Item(funnel.Text("x "), funnel.Data(text))),
+		funnel.OrderedList(funnel.Item(funnel.Data(text))),
+		funnel.Table(funnel.Row(funnel.Item(funnel.Data(text)), funnel.Item(funnel.Text("x"))), funnel.Row(funnel.Item(funnel.Data(text)), funnel.Item(funnel.Link(text, "https://www.example.com/"))), funnel.Row(funnel.Item(), funnel.Item(funnel.Data(text)))),
+		funnel.Preformatted(text),
+		funnel.Preformatted("x "+text+"\n"+text+"\n"),
+	)
+}
+
+func TestWikiOfHostileText(t *testing.T) {
+	t.Parallel()
+	for _, text := range hostileTexts {
+		checkWiki(t, around(text))
+	}
+	// Two texts side by side make nothing either.
+	for _, a := range hostileTexts {
+		for _, b := range hostileTexts {
+			checkWiki(t, funnel.NewDocument(funnel.Paragraph(funnel.Data(a), funnel.Text(b)), funnel.Preformatted(a+b)))
+		}
+	}
+}
+
+func TestWikiProperties(t *testing.T) {
+	t.Parallel()
+	pieces := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom(hostileTexts), rapid.String(), rapid.StringMatching(`[*_+^~|#?!{}\[\]()\\@:;.h1bq \-]{1,6}`)), 0, 5)
+	rapid.Check(t, func(t *rapid.T) {
+		checkWiki(t, anyDocument().Draw(t, "document"))
+		checkWiki(t, around(strings.Join(pieces.Draw(t, "text"), "")))
+	})
+}
+
+func FuzzWikiEscape(f *testing.F) {
+	for _, text := range hostileTexts {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		doc := around(text)
+		if markup := wiki(doc, ""); units(markup) > maxText {
+			t.Fatalf("%d characters", units(markup))
+		} else if !strings.HasSuffix(markup, italic(cutNote)) {
+			checkWiki(t, doc)
+		}
+	})
+}
