@@ -17,9 +17,13 @@ func (s *Site) getAssignable(c *call) reply {
 	if s.find(q.Get("issueKey")) == nil {
 		return noIssue()
 	}
-	w, text, list := s.wire("3"), strings.ToLower(q.Get("query")), []obj{}
+	asked := q.Get("query")
+	if s.opt.Deployment == DataCenter {
+		asked = q.Get("username")
+	}
+	w, text, list := c.wire(), strings.ToLower(asked), []obj{}
 	for _, p := range s.people() {
-		if p.AccountID == q.Get("query") || strings.Contains(strings.ToLower(p.DisplayName), text) || strings.Contains(strings.ToLower(p.Email), text) {
+		if p.AccountID == asked || s.opt.Deployment == DataCenter && strings.Contains(strings.ToLower(p.login()), text) || strings.Contains(strings.ToLower(p.DisplayName), text) || strings.Contains(strings.ToLower(p.Email), text) {
 			list = append(list, w.user(p))
 		}
 	}
@@ -30,13 +34,18 @@ func (s *Site) getAssignable(c *call) reply {
 func (s *Site) putAssignee(c *call) reply {
 	var body struct {
 		AccountID json.RawMessage `json:"accountId"`
+		Name      json.RawMessage `json:"name"`
 	}
 	if rep, ok := c.decode(&body); !ok {
 		return rep
 	}
+	field, who := "accountId", func(p Person) string { return p.AccountID }
+	if s.opt.Deployment == DataCenter {
+		body.AccountID, field, who = body.Name, "name", Person.login
+	}
 	var id *string
 	if body.AccountID == nil || json.Unmarshal(body.AccountID, &id) != nil {
-		return failure(http.StatusBadRequest, "accountId must be a string or null.")
+		return failure(http.StatusBadRequest, field+" must be a string or null.")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +56,7 @@ func (s *Site) putAssignee(c *call) reply {
 	var to *Person
 	if id != nil {
 		for _, p := range s.people() {
-			if p.AccountID == *id {
+			if who(p) == *id {
 				to = &p
 			}
 		}

@@ -54,6 +54,19 @@ func Unavailable(retryAfter time.Duration) Fault {
 	return f
 }
 
+// RateLimitedDataCenter is a 429 as Data Center sends it: a bucket that gets fill tokens each interval is empty. Retry-After
+// is rounded up to seconds; below zero it is left out.
+func RateLimitedDataCenter(limit, fill int, interval, retryAfter time.Duration) Fault {
+	h := http.Header{
+		"Content-Type": {"application/json"}, "X-Ratelimit-Limit": {strconv.Itoa(limit)}, "X-Ratelimit-Remaining": {"0"},
+		"X-Ratelimit-Fillrate": {strconv.Itoa(fill)}, "X-Ratelimit-Interval-Seconds": {seconds(interval)},
+	}
+	if retryAfter >= 0 {
+		h.Set("Retry-After", seconds(retryAfter))
+	}
+	return Fault{Kind: Reply, Status: http.StatusTooManyRequests, Header: h, Body: `{"message":"Rate limit exceeded."}`}
+}
+
 func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
@@ -67,7 +80,7 @@ func IsWrite(r *http.Request) bool {
 
 // IsCreate matches requests that create an issue.
 func IsCreate(r *http.Request) bool {
-	return r.Method == http.MethodPost && r.URL.Path == "/rest/api/3/issue"
+	return r.Method == http.MethodPost && below(r) == "issue"
 }
 
 // IsComment matches requests that add or change a comment.
@@ -79,7 +92,12 @@ func IsAttach(r *http.Request) bool {
 }
 
 // IsSearch matches searches.
-func IsSearch(r *http.Request) bool { return r.URL.Path == "/rest/api/3/search/jql" }
+func IsSearch(r *http.Request) bool { return below(r) == "search/jql" || below(r) == "search" }
+
+// below is the path below the API of either version.
+func below(r *http.Request) string {
+	return strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/rest/api/3/"), "/rest/api/2/")
+}
 
 type outage int
 
@@ -228,7 +246,11 @@ func (s *Site) limitWrites(issues ...*issue) (reply, bool) {
 	for _, is := range issues {
 		is.writes = slices.DeleteFunc(is.writes, func(t time.Time) bool { return now.Sub(t) >= s.writeEvery })
 		if len(is.writes) >= s.writeLimit {
-			return rawReply(RateLimited("jira-per-issue-on-write", is.writes[0].Add(s.writeEvery).Sub(now))), false
+			wait := is.writes[0].Add(s.writeEvery).Sub(now)
+			if s.opt.Deployment == DataCenter { // it has no limit of an issue; its bucket stands for one
+				return rawReply(RateLimitedDataCenter(s.writeLimit, s.writeLimit, s.writeEvery, wait)), false
+			}
+			return rawReply(RateLimited("jira-per-issue-on-write", wait)), false
 		}
 	}
 	for _, is := range issues {

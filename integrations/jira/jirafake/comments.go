@@ -44,7 +44,7 @@ func (s *Site) getComments(c *call) reply {
 	size = min(size, commentPageMax)
 	page := list[min(start, len(list)):]
 	page = page[:min(size, len(page))]
-	w, out := s.wire("3"), []obj{}
+	w, out := c.wire(), []obj{}
 	for _, cm := range page {
 		out = append(out, w.comment(is, cm, withProps(c.r)))
 	}
@@ -72,8 +72,11 @@ func (c *call) parseComment() (document, map[string]json.RawMessage, reply, bool
 		return document{}, nil, rep, false
 	}
 	errs := problems{}
-	d := parseDocument(errs, "comment", body.Body)
+	d := c.parseText(errs, "comment", body.Body)
 	props := checkProperties(errs, body.Properties)
+	if c.site.opt.OldComments {
+		props = nil
+	}
 	if len(errs) > 0 {
 		return document{}, nil, invalid(errs), false
 	}
@@ -97,7 +100,7 @@ func (s *Site) postComment(c *call) reply {
 	cm := s.addComment(is, s.opt.Account, d.raw, props)
 	s.record(c, Entry{Kind: KindAddComment, IssueKey: is.key, CommentID: strconv.FormatInt(cm.id, 10)}.with(d))
 	c.events = append(c.events, s.commentEvent("comment_created", is, cm))
-	return reply{status: http.StatusCreated, value: s.wire("3").comment(is, cm, withProps(c.r))}
+	return reply{status: http.StatusCreated, value: c.wire().comment(is, cm, withProps(c.r))}
 }
 
 // findComment returns the issue, and the comment's position or -1. The caller holds the lock.
@@ -118,7 +121,7 @@ func (s *Site) getComment(c *call) reply {
 	if i < 0 {
 		return rep
 	}
-	return reply{status: http.StatusOK, value: s.wire("3").comment(is, is.comments[i], withProps(c.r))}
+	return reply{status: http.StatusOK, value: c.wire().comment(is, is.comments[i], withProps(c.r))}
 }
 
 func (s *Site) putComment(c *call) reply {
@@ -142,5 +145,5 @@ func (s *Site) putComment(c *call) reply {
 	is.updated = cm.updated
 	s.record(c, Entry{Kind: KindUpdateComment, IssueKey: is.key, CommentID: strconv.FormatInt(cm.id, 10)}.with(d))
 	c.events = append(c.events, s.commentEvent("comment_updated", is, &cm))
-	return reply{status: http.StatusOK, value: s.wire("3").comment(is, &cm, withProps(c.r))}
+	return reply{status: http.StatusOK, value: c.wire().comment(is, &cm, withProps(c.r))}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -33,6 +34,7 @@ type labelOp struct {
 
 // edit is a checked change of an issue.
 type edit struct {
+	read        func(errs problems, field string, raw json.RawMessage) *document // reads a rich text
 	project     *project
 	kind        string
 	summary     *string
@@ -54,13 +56,13 @@ func (p problems) add(field, message string) {
 }
 
 // parseEdit checks the fields, updates and properties of a request.
-func (s *Site) parseEdit(b issueBody) (edit, problems) {
-	e, errs := edit{}, problems{}
+func (c *call) parseEdit(b issueBody) (edit, problems) {
+	e, errs := edit{read: c.parseText}, problems{}
 	for _, name := range slices.Sorted(maps.Keys(b.Fields)) {
 		if _, both := b.Update[name]; both {
 			errs.add(name, fmt.Sprintf("Field '%s' cannot be in both fields and update.", name))
 		}
-		s.parseField(&e, errs, name, b.Fields[name])
+		c.site.parseField(&e, errs, name, b.Fields[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Update)) {
 		for _, op := range b.Update[name] {
@@ -98,7 +100,7 @@ func (s *Site) parseField(e *edit, errs problems, name string, raw json.RawMessa
 		}
 		e.summary = &text
 	case "description":
-		e.description = parseDocument(errs, name, raw)
+		e.description = e.read(errs, name, raw)
 	case "labels":
 		var labels []string
 		if json.Unmarshal(raw, &labels) != nil {
@@ -141,7 +143,7 @@ func (e *edit) parseUpdate(errs problems, field, verb string, raw json.RawMessag
 		if json.Unmarshal(raw, &c) != nil {
 			errs.add(field, "Operation value must be an object")
 		}
-		if d := parseDocument(errs, field, c.Body); d != nil {
+		if d := e.read(errs, field, c.Body); d != nil {
 			e.comments = append(e.comments, *d)
 		}
 	default:
@@ -176,14 +178,17 @@ func summaryProblem(text string) string {
 	return ""
 }
 
-// parseDocument checks a rich-text field; null empties it. The complaint says where the document is wrong, which is more
-// than the real "INVALID_INPUT".
-func parseDocument(errs problems, field string, raw json.RawMessage) *document {
+// parseText checks a rich-text field: an Atlassian document, or in version 2 of the API a string of wiki markup. null
+// empties it. The complaint says where a document is wrong, which is more than the real "INVALID_INPUT".
+func (c *call) parseText(errs problems, field string, raw json.RawMessage) *document {
 	if len(raw) == 0 || string(raw) == "null" {
 		if field == "comment" {
 			errs.add(field, "Comment body can not be empty!")
 		}
 		return &document{}
+	}
+	if c.version == "2" {
+		return c.parseWikiText(errs, field, raw)
 	}
 	if raw[0] != '{' {
 		errs.add(field, "Operation value must be an Atlassian Document (see the Atlassian Document Format)")
@@ -197,6 +202,25 @@ func parseDocument(errs problems, field string, raw json.RawMessage) *document {
 		errs.add(field, "The entered text is too long. It exceeds the allowed limit of 32,767 characters.")
 	case field == "comment" && d.text == "" && d.media == 0:
 		errs.add(field, "Comment body can not be empty!")
+	}
+	return &d
+}
+
+func (c *call) parseWikiText(errs problems, field string, raw json.RawMessage) *document {
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		errs.add(field, "Operation value must be a string")
+		return nil
+	}
+	d := parseWiki(text)
+	switch {
+	case len(utf16.Encode([]rune(text))) > maxText:
+		errs.add(field, "The entered text is too long. It exceeds the allowed limit of 32,767 characters.")
+	case field == "comment" && strings.TrimSpace(text) == "":
+		errs.add(field, "Comment body can not be empty!")
+	}
+	if c.site.opt.Deployment == Cloud { // it keeps documents, and makes one of the markup
+		d.raw = WikiToADF(text)
 	}
 	return &d
 }

@@ -15,13 +15,17 @@ type obj = map[string]any
 
 // call is one request to the API.
 type call struct {
-	site   *Site
-	r      *http.Request
-	body   []byte
-	lost   bool    // the client will not see the answer
-	late   bool    // the client was already gone
-	events []event // webhooks of what the call changed
+	site    *Site
+	r       *http.Request
+	body    []byte
+	version string  // of the API, from the path: "3" or "2"
+	lost    bool    // the client will not see the answer
+	late    bool    // the client was already gone
+	events  []event // webhooks of what the call changed
 }
+
+// wire builds answers of the version that was asked.
+func (c *call) wire() wire { return c.site.wire(c.version) }
 
 type callKey struct{}
 
@@ -99,10 +103,10 @@ func unavailable() reply {
 	return reply{status: http.StatusServiceUnavailable, header: http.Header{"Content-Type": {"text/plain"}}, raw: []byte("Service Unavailable\n")}
 }
 
-// authenticated checks Basic (e-mail address and API token) or Bearer credentials.
+// authenticated checks Bearer credentials or, in Cloud, Basic ones (e-mail address and API token).
 func (s *Site) authenticated(r *http.Request) bool {
 	same := func(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-	if email, token, ok := r.BasicAuth(); ok {
+	if email, token, ok := r.BasicAuth(); ok && s.opt.Deployment == Cloud {
 		return strings.EqualFold(email, s.opt.Account.Email) && same(token, s.opt.Token)
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -132,10 +136,11 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// apiRoutes lists the simulated part of the API.
+// apiRoutes lists the simulated part of the API by its addresses in version 3. Version 2 has the same, and Data Center has
+// only version 2.
 func (s *Site) apiRoutes() *http.ServeMux {
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]func(*call) reply{
+	routes := map[string]func(*call) reply{
 		"GET /rest/api/3/myself":                        s.getMyself,
 		"GET /rest/api/3/serverInfo":                    s.getServerInfo,
 		"GET /rest/api/3/project/{key}":                 s.getProject,
@@ -157,18 +162,25 @@ func (s *Site) apiRoutes() *http.ServeMux {
 		"GET /rest/api/3/attachment/{id}":               s.getAttachment,
 		"GET /rest/api/3/attachment/content/{id}":       s.getContent,
 		"POST /rest/api/3/issueLink":                    s.postLink,
-		"GET /rest/api/3/search/jql":                    s.getSearch,
-		"POST /rest/api/3/search/jql":                   s.postSearch,
-		"/rest/api/3/search":                            removedSearch,
-		"/rest/api/2/search":                            removedSearch,
-		"/rest/":                                        unknownRoute,
-	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	}
+	if s.opt.Deployment == DataCenter {
+		routes["GET /rest/api/3/search"], routes["POST /rest/api/3/search"] = s.getOldSearch, s.postOldSearch
+	} else {
+		routes["GET /rest/api/3/search/jql"], routes["POST /rest/api/3/search/jql"] = s.getSearch, s.postSearch
+		routes["/rest/api/3/search"] = removedSearch
+	}
+	for pattern, h := range routes {
+		handle := func(w http.ResponseWriter, r *http.Request) {
 			c := r.Context().Value(callKey{}).(*call)
 			c.r = r // carries the path values
 			w.(*recorder).reply = h(c)
-		})
+		}
+		mux.HandleFunc(strings.Replace(pattern, "/api/3/", "/api/2/", 1), handle)
+		if s.opt.Deployment == Cloud {
+			mux.HandleFunc(pattern, handle)
+		}
 	}
+	mux.HandleFunc("/rest/", func(w http.ResponseWriter, _ *http.Request) { w.(*recorder).reply = unknownRoute(nil) })
 	return mux
 }
 

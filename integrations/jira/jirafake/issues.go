@@ -14,7 +14,7 @@ func (s *Site) postIssue(c *call) reply {
 	if rep, ok := c.decode(&body); !ok {
 		return rep
 	}
-	e, errs := s.parseEdit(body)
+	e, errs := c.parseEdit(body)
 	if e.project == nil {
 		errs.add("project", "Specify a valid project ID or key")
 	} else if !slices.Contains(e.project.types, e.kind) {
@@ -44,7 +44,7 @@ func (s *Site) postIssue(c *call) reply {
 	s.record(c, entry)
 	c.events = append(c.events, s.issueEvent("jira:issue_created", "issue_created", is, me, nil))
 	id := strconv.FormatInt(is.id, 10)
-	return reply{status: http.StatusCreated, value: obj{"id": id, "key": is.key, "self": s.wire("3").self("issue", id)}}
+	return reply{status: http.StatusCreated, value: obj{"id": id, "key": is.key, "self": c.wire().self("issue", id)}}
 }
 
 func (s *Site) getIssue(c *call) reply {
@@ -55,7 +55,7 @@ func (s *Site) getIssue(c *call) reply {
 	if is == nil {
 		return noIssue()
 	}
-	out := s.bean(is, chooseFields(splitList(q["fields"])))
+	out := c.bean(is, chooseFields(splitList(q["fields"])))
 	if wanted := splitList(q["properties"]); len(wanted) > 0 {
 		out["properties"] = is.chosenProps(wanted)
 	}
@@ -63,8 +63,8 @@ func (s *Site) getIssue(c *call) reply {
 }
 
 // bean is an issue as replies carry it.
-func (s *Site) bean(is *issue, fields []string) obj {
-	w, id := s.wire("3"), strconv.FormatInt(is.id, 10)
+func (c *call) bean(is *issue, fields []string) obj {
+	w, id := c.wire(), strconv.FormatInt(is.id, 10)
 	return obj{"expand": "", "id": id, "key": is.key, "self": w.self("issue", id), "fields": w.fields(is, fields)}
 }
 
@@ -83,7 +83,7 @@ func (s *Site) putIssue(c *call) reply {
 	if rep, ok := c.decode(&body); !ok {
 		return rep
 	}
-	e, errs := s.parseEdit(body)
+	e, errs := c.parseEdit(body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	is := s.find(c.r.PathValue("key"))
@@ -136,7 +136,7 @@ func (s *Site) getProperties(c *call) reply {
 	if is == nil {
 		return noIssue()
 	}
-	w, id := s.wire("3"), strconv.FormatInt(is.id, 10)
+	w, id := c.wire(), strconv.FormatInt(is.id, 10)
 	keys := []obj{}
 	for _, k := range slices.Sorted(maps.Keys(is.props)) {
 		keys = append(keys, obj{"key": k, "self": w.self("issue", id, "properties", k)})
@@ -188,7 +188,7 @@ func (s *Site) getTransitions(c *call) reply {
 	if is == nil {
 		return noIssue()
 	}
-	w, list := s.wire("3"), []obj{}
+	w, list := c.wire(), []obj{}
 	for _, st := range statuses {
 		list = append(list, obj{
 			"id": st.transition, "name": st.name, "to": w.status(st), "hasScreen": false, "isGlobal": true,
@@ -211,7 +211,7 @@ func (s *Site) postTransition(c *call) reply {
 	if i < 0 {
 		return failure(http.StatusBadRequest, fmt.Sprintf("Transition id '%s' is not valid for this issue.", id))
 	}
-	e, errs := s.parseEdit(body)
+	e, errs := c.parseEdit(body)
 	if len(errs) > 0 {
 		return invalid(errs)
 	}

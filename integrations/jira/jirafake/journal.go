@@ -33,10 +33,11 @@ type Entry struct {
 	JQL        string
 	Found      int // issues on the page that a search answered
 
-	// What the Atlassian documents in the request could make a reader click on.
+	// What the texts in the request could make a reader click on.
 	Mentions int
 	Links    int // link marks and inline, block and embed cards
 	Media    int
+	Macros   int      // of wiki markup, except those for quotes, panels, colors and preformatted text
 	Targets  []string // addresses of links, ids of mentions
 }
 
@@ -54,6 +55,7 @@ func (e Entry) with(d document) Entry {
 	e.Mentions += d.mentions
 	e.Links += d.links
 	e.Media += d.media
+	e.Macros += d.macros
 	e.Targets = append(e.Targets, d.targets...)
 	return e
 }

@@ -5,13 +5,20 @@ import (
 	"net/http"
 )
 
-func (s *Site) getMyself(*call) reply {
-	me := s.wire("3").user(s.opt.Account)
+func (s *Site) getMyself(c *call) reply {
+	me := c.wire().user(s.opt.Account)
 	me["locale"] = "en_US"
 	return reply{status: http.StatusOK, value: me}
 }
 
 func (s *Site) getServerInfo(*call) reply {
+	if s.opt.Deployment == DataCenter {
+		return reply{status: http.StatusOK, value: obj{
+			"baseUrl": s.base(), "version": "9.12.5", "versionNumbers": []int{9, 12, 5}, "deploymentType": "Server",
+			"buildNumber": 912005, "buildDate": "2024-03-01T00:00:00.000+0000", "serverTime": s.opt.Now().Format(stamp),
+			"scmInfo": "simulated", "serverTitle": "Jira (simulated)",
+		}}
+	}
 	return reply{status: http.StatusOK, value: obj{
 		"baseUrl": s.base(), "displayUrl": s.base(), "version": "1001.0.0-SNAPSHOT", "versionNumbers": []int{1001, 0, 0},
 		"deploymentType": "Cloud", "buildNumber": 100000, "buildDate": "2025-12-01T00:00:00.000+0000",
@@ -25,7 +32,7 @@ func (s *Site) getProject(c *call) reply {
 	if p == nil {
 		return failure(http.StatusNotFound, fmt.Sprintf("No project could be found with key '%s'.", key))
 	}
-	w := s.wire("3")
+	w := c.wire()
 	out := w.project(p)
 	types := []obj{}
 	for _, t := range p.types {

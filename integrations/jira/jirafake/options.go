@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -12,17 +13,37 @@ const (
 	DefaultEmail     = "funnel@example.com"
 	DefaultToken     = "simulated-token"
 	DefaultAccountID = "712020:00000000-0000-4000-8000-00000000f001"
+	DefaultUserKey   = "JIRAUSER10100" // takes the place of DefaultAccountID in Data Center
 	DefaultProject   = "SIRT"
 )
 
 // CustomField is the site's one custom field, a line of text.
 const CustomField = "customfield_10050"
 
+// Deployment is which product a Site simulates.
+type Deployment string
+
+// The products.
+const (
+	Cloud      Deployment = ""            // REST API versions 3 and 2, Atlassian documents, people by accountId
+	DataCenter Deployment = "data_center" // REST API version 2, wiki markup, people by key and name
+)
+
 // Person is a user of the site.
 type Person struct {
-	AccountID   string
+	AccountID   string // in Data Center the user's key
+	Name        string // login name in Data Center; default: what stands before the @ of the e-mail address, else the key
 	DisplayName string
 	Email       string
+}
+
+// login returns the person's login name.
+func (p Person) login() string {
+	if p.Name != "" {
+		return p.Name
+	}
+	before, _, _ := strings.Cut(p.Email, "@")
+	return orDefault(before, p.AccountID)
 }
 
 // Project is a project of the site.
@@ -68,8 +89,13 @@ type WebhookMode struct {
 
 // Options configures a Site. The zero value is a well-behaved site with one project, SIRT.
 type Options struct {
+	Deployment Deployment
+	// OldComments makes a Data Center that knows no properties of comments: it ignores them in requests and answers none.
+	OldComments bool
+	SearchPage  int // most issues on one page of a search; default 100 with fields, in Data Center 1,000
+
 	Account  Person    // the account whose credentials are accepted; default "Funnel"
-	Token    string    // API token; accepted as the Basic password for Account.Email and as a bearer token
+	Token    string    // accepted as a bearer token, and in Cloud as the Basic password for Account.Email
 	People   []Person  // who else can be assigned
 	Projects []Project // default SIRT
 	BaseURL  string    // for self links; default: the Host of the first request
@@ -100,6 +126,15 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Account.AccountID == "" {
 		o.Account.AccountID = DefaultAccountID
+		if o.Deployment == DataCenter {
+			o.Account.AccountID = DefaultUserKey
+		}
+	}
+	if o.SearchPage <= 0 {
+		o.SearchPage = searchPageFull
+		if o.Deployment == DataCenter {
+			o.SearchPage = searchPageOld
+		}
 	}
 	if o.Token == "" {
 		o.Token = DefaultToken

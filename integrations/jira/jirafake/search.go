@@ -15,6 +15,7 @@ const (
 	searchPage     = 50
 	searchPageMax  = 5000
 	searchPageFull = 100
+	searchPageOld  = 1000 // Data Center's jira.search.views.default.max
 	maxReconcile   = 50
 )
 
@@ -84,7 +85,7 @@ func (s *Site) search(c *call, b searchBody) reply {
 	idOnly := !slices.ContainsFunc(b.Fields, func(f string) bool { return f != "id" })
 	small := !slices.ContainsFunc(b.Fields, func(f string) bool { return f != "id" && f != "key" })
 	if !small {
-		size = min(size, searchPageFull)
+		size = min(size, s.opt.SearchPage)
 	}
 
 	s.mu.Lock()
@@ -103,7 +104,7 @@ func (s *Site) search(c *call, b searchBody) reply {
 			list = append(list, obj{"id": strconv.FormatInt(id, 10)})
 			continue
 		}
-		bean := s.bean(s.byID[id], chooseFields(b.Fields))
+		bean := c.bean(s.byID[id], chooseFields(b.Fields))
 		if len(b.Properties) > 0 {
 			bean["properties"] = s.byID[id].chosenProps(b.Properties)
 		}

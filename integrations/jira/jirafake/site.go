@@ -1,5 +1,6 @@
-// Package jirafake is a simulated Jira Cloud site: the part of REST API v3 that Funnel uses, an eventually consistent
-// search, outgoing webhooks, small pages for people, and every misbehaviour that a client has to survive.
+// Package jirafake is a simulated Jira site, Cloud or Data Center: the part of REST API versions 3 and 2 that Funnel uses,
+// an eventually consistent search, outgoing webhooks, small pages for people, and every misbehaviour that a client has to
+// survive.
 //
 // The shapes follow Atlassian's published OpenAPI document (a test checks them against it) and captured webhooks; error
 // texts follow what users report. Everything is in memory. What the site processed is in its journal, also when the
@@ -20,7 +21,7 @@ import (
 // maxBody is the largest request body in bytes; Jira's own limit is not published.
 const maxBody = 8 << 20
 
-// Site is a simulated Jira Cloud site. It is safe for concurrent use.
+// Site is a simulated Jira site. It is safe for concurrent use.
 type Site struct {
 	opt      Options
 	api      *http.ServeMux
@@ -100,7 +101,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		failure(http.StatusRequestEntityTooLarge, "The request entity is too large.").write(w)
 		return
 	}
-	c := &call{site: s, r: r, body: body}
+	c := &call{site: s, r: r, body: body, version: versionOf(r)}
 	s.serve(w, c)
 }
 
@@ -148,7 +149,7 @@ func (s *Site) hang(c *call) {
 
 // processLater processes the call after its connection was dropped.
 func (s *Site) processLater(c *call) {
-	late := &call{site: s, r: c.r.Clone(s.ctx), body: c.body, lost: true, late: true}
+	late := &call{site: s, r: c.r.Clone(s.ctx), body: c.body, version: c.version, lost: true, late: true}
 	delay := s.behave.lateDelay()
 	s.bg.run(func() {
 		if sleep(s.ctx, delay) {
@@ -167,6 +168,13 @@ func (s *Site) process(c *call) reply {
 	s.api.ServeHTTP(rec, withCall(c))
 	s.send(c.events)
 	return rec.reply
+}
+
+func versionOf(r *http.Request) string {
+	if strings.HasPrefix(r.URL.Path, "/rest/api/2/") {
+		return "2"
+	}
+	return "3"
 }
 
 // base returns the address of the site without a final slash.

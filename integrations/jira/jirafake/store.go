@@ -79,7 +79,7 @@ type Issue struct {
 	Summary, Status, Priority string
 	Labels                    []string
 	Properties                map[string]json.RawMessage
-	Description               json.RawMessage // an Atlassian document, nil if there is none
+	Description               json.RawMessage // an Atlassian document, in Data Center a string; nil if there is none
 	Assignee                  Person          // zero: nobody
 	Custom                    string          // what CustomField holds
 	Created, Updated          time.Time
@@ -89,7 +89,7 @@ type Issue struct {
 	Attachments               []Attachment // oldest first
 }
 
-// Comment is a copy of a comment for tests. Body is an Atlassian document.
+// Comment is a copy of a comment for tests. Body is an Atlassian document, in Data Center a string of wiki markup.
 type Comment struct {
 	ID               string
 	Author           Person
@@ -192,7 +192,16 @@ func (s *Site) addComment(is *issue, by Person, body json.RawMessage, props map[
 	return c
 }
 
-// NewIssue is what a person types to create an issue. Description is plain text, one paragraph per line, unless ADF is set.
+// typed is a text as the site keeps what a person types: an Atlassian document of its lines, in Data Center wiki markup.
+func (s *Site) typed(text string) json.RawMessage {
+	if s.opt.Deployment == DataCenter {
+		return parseWiki(text).raw
+	}
+	return textADF(text)
+}
+
+// NewIssue is what a person types to create an issue. Description is plain text, one paragraph per line, in Data Center wiki
+// markup, unless ADF is set.
 type NewIssue struct {
 	Project, Type, Summary, Description, Priority string // Project defaults to the first one, Type to Task, Priority to Medium
 	ADF                                           json.RawMessage
@@ -208,9 +217,9 @@ func (s *Site) PersonCreates(by Person, in NewIssue) (Issue, error) {
 		}
 	}
 	if in.ADF == nil && in.Description != "" {
-		in.ADF = textADF(in.Description)
+		in.ADF = s.typed(in.Description)
 	}
-	if in.ADF != nil {
+	if in.ADF != nil && in.ADF[0] != '"' {
 		if _, err := parseADF(in.ADF); err != nil {
 			return Issue{}, fmt.Errorf("creating an issue: reading its description: %w", err)
 		}
@@ -242,7 +251,7 @@ func (s *Site) PersonComments(by Person, key, text string) (Comment, error) {
 		s.mu.Unlock()
 		return Comment{}, fmt.Errorf("commenting: issue %q does not exist on the simulated site", key)
 	}
-	c := s.addComment(is, by, textADF(text), nil)
+	c := s.addComment(is, by, s.typed(text), nil)
 	ev := s.commentEvent("comment_created", is, c)
 	s.mu.Unlock()
 	s.send([]event{ev})

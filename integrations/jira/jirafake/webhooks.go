@@ -188,7 +188,9 @@ func (d delivery) post(n int) (int, error) {
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
 	req.Header.Set("User-Agent", "Atlassian Webhook HTTP Client (simulated)")
 	req.Header.Set("X-Atlassian-Webhook-Identifier", d.id)
-	req.Header.Set("X-Atlassian-Webhook-Flow", "Primary")
+	if d.site.opt.Deployment == Cloud {
+		req.Header.Set("X-Atlassian-Webhook-Flow", "Primary")
+	}
 	if n > 0 { // absent on the first attempt
 		req.Header.Set("X-Atlassian-Webhook-Retry", strconv.Itoa(n))
 	}
@@ -223,17 +225,22 @@ func (s *Site) issueEvent(name, kind string, is *issue, by Person, changes []obj
 	return event{name: name, issue: is.key, body: body}
 }
 
-// commentEvent builds a comment_... event, whose issue carries few fields only. The caller holds the lock.
+// commentEvent builds a comment_... event, whose issue carries few fields only; in Data Center it has no issue, as captured
+// ones have none. The caller holds the lock.
 func (s *Site) commentEvent(name string, is *issue, c *comment) event {
 	if !s.hooks.on() {
 		return event{}
 	}
 	w := s.wire("2")
 	few := []string{"summary", "issuetype", "project", "assignee", "priority", "status"}
-	return event{name: name, issue: is.key, body: obj{
+	body := obj{
 		"timestamp": s.opt.Now().UnixMilli(), "webhookEvent": name,
 		"comment": w.comment(is, c, false), "issue": w.hookIssue(is, few),
-	}}
+	}
+	if w.dataCenter {
+		delete(body, "issue")
+	}
+	return event{name: name, issue: is.key, body: body}
 }
 
 func (w wire) hookIssue(is *issue, fields []string) obj {

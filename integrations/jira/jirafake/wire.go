@@ -51,10 +51,21 @@ var linkTypes = []*linkType{
 	{"10003", "Relates", "relates to", "relates to"},
 }
 
-// wire builds JSON for one version of the API: "3" for replies, "2" for webhooks, whose texts are plain strings.
-type wire struct{ root, version string }
+// wire builds JSON for one version of the API: that of the request for replies, "2" for webhooks. Texts are Atlassian
+// documents in version 3 and strings in version 2.
+type wire struct {
+	root, version string
+	dataCenter    bool
+	oldComments   bool
+}
 
-func (s *Site) wire(version string) wire { return wire{root: s.base(), version: version} }
+func (s *Site) wire(version string) wire {
+	w := wire{root: s.base(), version: version, dataCenter: s.opt.Deployment == DataCenter, oldComments: s.opt.OldComments}
+	if w.dataCenter {
+		w.version = "2"
+	}
+	return w
+}
 
 func (w wire) self(path ...string) string {
 	u := w.root + "/rest/api/" + w.version
@@ -64,17 +75,23 @@ func (w wire) self(path ...string) string {
 	return u
 }
 
-func (w wire) text(adf json.RawMessage) any {
+func (w wire) text(raw json.RawMessage) any {
 	switch {
-	case adf == nil:
+	case raw == nil:
 		return nil
-	case w.version == "2":
-		return Text(adf)
+	case w.version == "2" && raw[0] != '"':
+		return Text(raw)
 	}
-	return adf
+	return raw
 }
 
 func (w wire) user(p Person) obj {
+	if w.dataCenter {
+		return obj{
+			"self": w.self("user") + "?username=" + url.QueryEscape(p.login()), "key": p.AccountID, "name": p.login(),
+			"emailAddress": p.Email, "displayName": p.DisplayName, "active": true, "timeZone": "Etc/UTC",
+		}
+	}
 	u := obj{
 		"self": w.self("user") + "?accountId=" + url.QueryEscape(p.AccountID), "accountId": p.AccountID,
 		"displayName": p.DisplayName, "active": true, "timeZone": "Etc/UTC", "accountType": "atlassian",
@@ -85,10 +102,12 @@ func (w wire) user(p Person) obj {
 	return u
 }
 
-// author is a user without an e-mail address, as comments carry it.
+// author is a user without an e-mail address, as comments in Cloud carry it.
 func (w wire) author(p Person) obj {
 	u := w.user(p)
-	delete(u, "emailAddress")
+	if !w.dataCenter {
+		delete(u, "emailAddress")
+	}
 	return u
 }
 
@@ -126,9 +145,12 @@ func (w wire) comment(is *issue, c *comment, withProps bool) obj {
 	out := obj{
 		"self": w.self("issue", strconv.FormatInt(is.id, 10), "comment", strconv.FormatInt(c.id, 10)),
 		"id":   strconv.FormatInt(c.id, 10), "author": w.author(c.author), "updateAuthor": w.author(c.editor),
-		"body": w.text(c.body), "created": c.created.Format(stamp), "updated": c.updated.Format(stamp), "jsdPublic": true,
+		"body": w.text(c.body), "created": c.created.Format(stamp), "updated": c.updated.Format(stamp),
 	}
-	if withProps {
+	if !w.dataCenter {
+		out["jsdPublic"] = true
+	}
+	if withProps && !w.oldComments {
 		props := []obj{}
 		for _, k := range slices.Sorted(maps.Keys(c.props)) {
 			props = append(props, obj{"key": k, "value": c.props[k]})
