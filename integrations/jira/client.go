@@ -44,6 +44,14 @@ type dialect interface {
 	// text renders a document for a description or a comment; the notes, which
 	// are never cut, follow it in italics.
 	text(doc funnel.Document, notes ...string) any
+	// comment renders a document for a comment that is added, or changed, with the
+	// property.
+	comment(doc funnel.Document, p property, added bool) any
+	// shown returns what the comment itself shows of the property, "" if it need not
+	// or does not.
+	shown(b commentBean) string
+	// marks reports whether comments may have to show something of their property.
+	marks() bool
 	// search asks for a page of at most limit issues. next is the cursor of the
 	// next page, "" after the last.
 	search(ctx context.Context, c *Client, what string, q search, limit int, cursor string) (found []issueBean, next string, err error)
@@ -58,6 +66,9 @@ type dialect interface {
 
 func newClient(env funnel.Env, base *url.URL, config Config) *Client {
 	c := &Client{base: base, dialect: cloud{}, log: env.Log, clock: env.Clock}
+	if config.Deployment == deploymentDataCenter {
+		c.dialect = &dataCenter{}
+	}
 	credential := c.dialect.credential(config)
 	c.http = env.HTTP(base, func(h http.Header) { h.Set("Authorization", credential) })
 	return c
@@ -145,6 +156,18 @@ func (c *Client) readComments(ctx context.Context, what, issue string, start int
 	return page.Comments, page.Total, nil
 }
 
+func (c *Client) readComment(ctx context.Context, what, issue, id string) (commentBean, error) {
+	var bean commentBean
+	k := call{what: what, method: http.MethodGet, path: []string{"issue", issue, "comment", id}, query: url.Values{"expand": {"properties"}}, want: http.StatusOK, into: &bean}
+	if err := c.do(ctx, k); err != nil {
+		return bean, err
+	}
+	if bean.ID != id {
+		return bean, k.unreadable("it is another comment")
+	}
+	return bean, nil
+}
+
 // writeComment adds a comment, or replaces the one with the id.
 func (c *Client) writeComment(ctx context.Context, what, issue, id string, body any) (string, error) {
 	var made commentBean
@@ -152,12 +175,16 @@ func (c *Client) writeComment(ctx context.Context, what, issue, id string, body 
 	if id != "" {
 		k.method, k.path, k.want = http.MethodPut, append(k.path, id), http.StatusOK
 	}
+	if c.dialect.marks() {
+		k.query = url.Values{"expand": {"properties"}}
+	}
 	if err := c.do(ctx, k); err != nil {
 		return "", err
 	}
 	if !isID(made.ID) {
 		return "", k.unreadable("it has no id")
 	}
+	c.dialect.shown(made)
 	return made.ID, nil
 }
 
@@ -332,7 +359,9 @@ func (c *Client) refused(k call, res *http.Response, answer []byte) error {
 
 // retryAt returns when Jira asks us to come back: Retry-After, else
 // X-RateLimit-Reset, an ISO 8601 instant that may lack the seconds
-// (developer.atlassian.com, "Rate limiting"). Zero if neither lies ahead.
+// (developer.atlassian.com, "Rate limiting"), else in Data Center after
+// X-RateLimit-Interval-Seconds, when the next requests are granted. Zero if none
+// lies ahead.
 func retryAt(h http.Header, now time.Time) time.Time {
 	if at := funnel.RetryAfter(h, now); !at.IsZero() {
 		return at
@@ -345,21 +374,28 @@ func retryAt(h http.Header, now time.Time) time.Time {
 			return at
 		}
 	}
+	if s, err := strconv.Atoi(h.Get("X-RateLimit-Interval-Seconds")); err == nil && s > 0 && s <= 24*60*60 {
+		return now.Add(time.Duration(s) * time.Second)
+	}
 	return time.Time{}
 }
 
 // complaint returns what Jira says is wrong, from {"errorMessages":[…],
-// "errors":{field: text}}: one clean line of at most 300 characters. jira is false
+// "errors":{field: text}} or {"message": text}: one clean line of at most 300 characters. jira is false
 // when the body is not of this form, so that it came from something else.
 func complaint(body []byte) (said string, jira bool) {
 	var answer struct {
 		ErrorMessages []string
 		Errors        map[string]string
+		Message       string
 	}
 	if json.Unmarshal(body, &answer) != nil {
 		return "", false
 	}
 	parts := answer.ErrorMessages
+	if answer.Message != "" {
+		parts = append(parts, answer.Message)
+	}
 	for _, field := range slices.Sorted(maps.Keys(answer.Errors)) {
 		parts = append(parts, field+": "+answer.Errors[field])
 	}

@@ -25,6 +25,13 @@ func (cloud) secrets() string { return "email and token" }
 // text renders the document in the Atlassian document format.
 func (cloud) text(doc funnel.Document, notes ...string) any { return adf(doc, notes...) }
 
+// comment renders a comment, whose property Jira keeps.
+func (cloud) comment(doc funnel.Document, _ property, _ bool) any { return adf(doc) }
+
+func (cloud) marks() bool { return false }
+
+func (cloud) shown(commentBean) string { return "" }
+
 // search asks POST /search/jql, which replaced /search (CHANGE-2046). It pages
 // by a token and is eventually consistent.
 func (cloud) search(ctx context.Context, c *Client, what string, q search, limit int, cursor string) ([]issueBean, string, error) {

@@ -3,6 +3,7 @@ package jira
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/funnelsec/funnel"
 )
@@ -44,8 +45,11 @@ type Comment struct {
 
 // commentBean is the part of Jira's comment that is read.
 type commentBean struct {
-	ID         string
-	Properties []struct {
+	ID               string
+	Author           person
+	Body             json.RawMessage
+	Created, Updated string
+	Properties       []struct {
 		Key   string
 		Value json.RawMessage
 	}
@@ -72,13 +76,35 @@ func (c *Client) comment(issue, id string) Comment {
 	return Comment{ID: id, Issue: issue, URL: c.commentURL(issue, id)}
 }
 
-func (c *Client) commentBody(doc funnel.Document, properties ...property) map[string]any {
-	if len(doc.Blocks) == 0 { // Jira refuses an empty comment
-		doc = funnel.NewDocument(funnel.Paragraph(funnel.Text("(nothing to say)")))
+// mark reads what a comment bears under the key: what it shows itself, if it is
+// ours, else its property.
+func (c *Client) mark(ctx context.Context, b commentBean, key, name string, into any) (bool, error) {
+	if shown := c.dialect.shown(b); shown != "" && readMark(shown, name, into) {
+		account, err := c.Account(ctx)
+		if err != nil || b.Author.id() == account {
+			return err == nil, err
+		}
 	}
-	body := map[string]any{"body": c.dialect.text(doc)}
-	if len(properties) > 0 {
-		body["properties"] = properties
+	return b.read(key, into), nil
+}
+
+// spoken is the document, or another if it says nothing: Jira refuses an empty
+// comment.
+func spoken(doc funnel.Document) funnel.Document {
+	for _, b := range doc.Blocks {
+		if b.Type == funnel.CodeBlock || !blank(b.Text) || slices.ContainsFunc(slices.Concat(append(append(b.Rows, b.Header), b.Items)...), func(t []funnel.Inline) bool { return !blank(t) }) {
+			return doc
+		}
+	}
+	return funnel.NewDocument(funnel.Paragraph(funnel.Text("(nothing to say)")))
+}
+
+// commentBody is the request for a comment that is added, or changed, and bears
+// the property; its key is empty for none.
+func (c *Client) commentBody(doc funnel.Document, p property, added bool) map[string]any {
+	body := map[string]any{"body": c.dialect.comment(spoken(doc), p, added)}
+	if p.Key != "" {
+		body["properties"] = []property{p}
 	}
 	return body
 }
@@ -89,11 +115,11 @@ func (c *Client) AddComment(ctx context.Context, in AddCommentInput) (Comment, e
 	if err := checkIssue("commenting", in.Issue); err != nil {
 		return Comment{}, err
 	}
-	var properties []property
+	var p property
 	if attempt := funnel.AttemptFrom(ctx); attempt.Key != "" {
-		properties = append(properties, property{propertyEffect, effectMark{attempt.Key, attempt.Number}})
+		p = property{propertyEffect, effectMark{attempt.Key, attempt.Number}}
 	}
-	id, err := c.writeComment(ctx, "commenting on "+in.Issue, in.Issue, "", c.commentBody(in.Body, properties...))
+	id, err := c.writeComment(ctx, "commenting on "+in.Issue, in.Issue, "", c.commentBody(in.Body, p, true))
 	if err != nil {
 		return Comment{}, err
 	}
@@ -108,7 +134,9 @@ func (c *Client) findComment(ctx context.Context, key funnel.EffectKey, in AddCo
 	}
 	for _, b := range all {
 		var m effectMark
-		if b.read(propertyEffect, &m) && m.Key == key {
+		if found, err := c.mark(ctx, b, propertyEffect, "", &m); err != nil {
+			return Comment{}, false, err
+		} else if found && m.Key == key {
 			return c.comment(in.Issue, b.ID), true, nil
 		}
 	}
@@ -123,7 +151,18 @@ func (c *Client) UpdateComment(ctx context.Context, in UpdateCommentInput) (Comm
 	if !isID(in.ID) {
 		return Comment{}, funnel.Errorf(funnel.Invalid, "changing a comment: id is not the number of a comment")
 	}
-	if _, err := c.writeComment(ctx, "changing a comment on "+in.Issue, in.Issue, in.ID, c.commentBody(in.Body)); err != nil {
+	what := "changing a comment on " + in.Issue
+	body := c.commentBody(in.Body, property{}, false)
+	if c.dialect.marks() { // a mark stays
+		bean, err := c.readComment(ctx, what, in.Issue, in.ID)
+		if err != nil {
+			return Comment{}, err
+		}
+		if shown := c.dialect.shown(bean); shown != "" {
+			body["body"] = wiki(spoken(in.Body), shown)
+		}
+	}
+	if _, err := c.writeComment(ctx, what, in.Issue, in.ID, body); err != nil {
 		return Comment{}, err
 	}
 	return c.comment(in.Issue, in.ID), nil
@@ -154,7 +193,7 @@ func (c *Client) KeepComment(ctx context.Context, in KeepCommentInput) (Comment,
 		return out, nil
 	}
 	mark := keptMark{Name: in.Name, Revision: in.Revision, Effect: funnel.AttemptFrom(ctx).Key}
-	id, err := c.writeComment(ctx, what, in.Issue, kept.id, c.commentBody(in.Body, property{propertyComment, mark}))
+	id, err := c.writeComment(ctx, what, in.Issue, kept.id, c.commentBody(in.Body, property{propertyComment, mark}, kept.id == ""))
 	if err != nil {
 		return Comment{}, err
 	}
@@ -185,8 +224,11 @@ func (c *Client) readKept(ctx context.Context, in KeepCommentInput) (keptComment
 	all, err := c.comments(ctx, in.Issue)
 	for _, b := range all {
 		var m keptMark
+		found, err := c.mark(ctx, b, propertyComment, in.Name, &m)
 		switch {
-		case !b.read(propertyComment, &m) || m.Name != in.Name || !isID(b.ID):
+		case err != nil:
+			return kept, err
+		case !found || m.Name != in.Name || !isID(b.ID):
 		case kept.id == "":
 			kept = keptComment{b.ID, m}
 		default:

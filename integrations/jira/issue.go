@@ -90,11 +90,11 @@ type issueBean struct {
 	Properties map[string]json.RawMessage
 }
 
-// person is the part of Jira's user that is read. Key takes the place of
-// AccountID in Data Center.
+// person is the part of Jira's user that is read. In Data Center, Key takes the
+// place of AccountID; Name is the login name there, and requests name people by it.
 type person struct {
 	AccountID   string
-	Key         string
+	Key, Name   string
 	DisplayName string
 }
 

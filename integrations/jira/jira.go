@@ -1,5 +1,5 @@
 // Package jira opens tickets and keeps comments in Jira Cloud (REST API version
-// 3), and turns Jira's webhooks into events.
+// 3) and Jira Data Center (version 2), and turns Jira's webhooks into events.
 //
 // Jira's create and comment calls know no idempotency key. What Funnel makes
 // therefore carries its effect key, so that an unsure outcome can be looked up
@@ -9,7 +9,8 @@
 // absence needs a proof that the index has caught up.
 //
 // What comes from outside is written as text nodes of Atlassian's document
-// format: it cannot become a mention, a link or an image.
+// format, or as text of wiki markup in which each mark is an entity: it cannot
+// become a mention, a link or an image.
 package jira
 
 import (
@@ -22,12 +23,19 @@ import (
 	"github.com/funnelsec/funnel"
 )
 
-// Config are the options of a connection to one Jira Cloud site.
+// Config are the options of a connection to one Jira site.
 type Config struct {
-	URL   string        `json:"url" doc:"Address of the site" example:"https://example.atlassian.net"`
-	Email string        `json:"email" doc:"Mail address of the account that Funnel uses; give it an account of its own" example:"funnel@example.com"`
-	Token funnel.Secret `json:"token" doc:"API token of the account"`
+	URL        string        `json:"url" doc:"Address of the site" example:"https://example.atlassian.net"`
+	Deployment string        `json:"deployment,omitempty" enum:"cloud,data_center" default:"cloud" doc:"Which product the site is"`
+	Email      string        `json:"email,omitempty" doc:"Cloud: mail address of the account that Funnel uses; give it an account of its own" example:"funnel@example.com"`
+	Token      funnel.Secret `json:"token" doc:"API token of the account; in Data Center its personal access token"`
 }
+
+// The values of Config.Deployment.
+const (
+	deploymentCloud      = "cloud"
+	deploymentDataCenter = "data_center"
+)
 
 // Actions of the integration.
 var (
@@ -83,7 +91,7 @@ var CommentCreated = funnel.NewTrigger("jira.comment_created", "An issue was com
 func Integration() funnel.Integration {
 	return funnel.Integration{
 		Name:     "jira",
-		Summary:  "Opens tickets and keeps comments in Jira Cloud.",
+		Summary:  "Opens tickets and keeps comments in Jira.",
 		Connect:  funnel.Connect(connect),
 		Limits:   funnel.Limits{Concurrency: 8, Timeout: 30 * time.Second},
 		Actions:  []funnel.AnyAction{OpenTicket, GetIssue, SearchIssues, AddComment, UpdateComment, KeepComment, LinkIssues, CreateIssue, UpdateFields, TransitionIssue, AssignIssue, AttachFile},
@@ -102,12 +110,26 @@ func connect(_ context.Context, env funnel.Env, config Config) (*Client, error) 
 		return wrong("url is not an address such as https://example.atlassian.net")
 	case base.Scheme != "https" && !(base.Scheme == "http" && loopback(base.Hostname())):
 		return wrong("url needs https, for the token travels with each request")
-	case !strings.Contains(config.Email, "@") || strings.ContainsAny(config.Email, ": \t\r\n"):
+	case config.Deployment != "" && config.Deployment != deploymentCloud && config.Deployment != deploymentDataCenter:
+		return wrong("deployment is neither cloud nor data_center")
+	case config.Deployment == deploymentDataCenter && cloudHost(base.Hostname()):
+		return wrong("url is a site in Jira Cloud: leave deployment out and give email, or check the url")
+	case config.Deployment == deploymentDataCenter && config.Email != "":
+		return wrong("email is for Jira Cloud: in Data Center the token, a personal access token, says whose it is")
+	case config.Deployment != deploymentDataCenter && config.Email == "" && !cloudHost(base.Hostname()):
+		return wrong("email is missing; if the site is Jira Data Center, set deployment to data_center, which needs none")
+	case config.Deployment != deploymentDataCenter && (!strings.Contains(config.Email, "@") || strings.ContainsAny(config.Email, ": \t\r\n")):
 		return wrong("email is missing or not a mail address")
 	case config.Token.IsZero():
 		return wrong("token is missing")
 	}
 	return newClient(env, base, config), nil
+}
+
+// cloudHost reports whether Atlassian runs the site.
+func cloudHost(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return strings.HasSuffix(host, ".atlassian.net") || strings.HasSuffix(host, ".jira.com")
 }
 
 func loopback(host string) bool {
