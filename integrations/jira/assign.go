@@ -11,7 +11,7 @@ import (
 // AssignIssueInput is the input of jira.assign_issue.
 type AssignIssueInput struct {
 	Issue    string `json:"issue" doc:"Key of the issue" example:"SIRT-1" pattern:"^[A-Z][A-Z0-9_]+-[0-9]+$"`
-	Assignee string `json:"assignee,omitempty" maxLength:"255" doc:"Who works on it: mail address, account ID, or the whole name as Jira shows it. Empty: nobody" example:"funnel@example.com"`
+	Assignee string `json:"assignee,omitempty" maxLength:"255" doc:"Who works on it: mail address, account ID (in Data Center login name or user key), or the whole name as Jira shows it. Empty: nobody" example:"funnel@example.com"`
 }
 
 // Assigned is the outcome of jira.assign_issue.
@@ -73,7 +73,7 @@ func (c *Client) assignable(ctx context.Context, what, issue, text string) (user
 	case len(exact) == 0 && len(found) == 1 && found[0].id() != "" && strings.Contains(text, "@") && found[0].EmailAddress == "":
 		return found[0], nil // Jira finds by mail addresses that it does not show
 	case len(exact) == 0:
-		return userBean{}, funnel.Errorf(funnel.Invalid, "%s: the project has no assignable person whom the assignee names exactly; use a mail address or an account ID", what)
+		return userBean{}, funnel.Errorf(funnel.Invalid, "%s: the project has no assignable person whom the assignee names exactly; use a mail address or %s", what, c.dialect.accounts())
 	}
-	return userBean{}, funnel.Errorf(funnel.Invalid, "%s: %d people are named so; use a mail address or an account ID", what, len(exact))
+	return userBean{}, funnel.Errorf(funnel.Invalid, "%s: %d people are named so; use a mail address or %s", what, len(exact), c.dialect.accounts())
 }

@@ -14,9 +14,10 @@ import (
 	"github.com/funnelsec/funnel/integrations/jira/jirafake"
 )
 
-func TestAttachFile(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestAttachFile(t *testing.T) { everywhere(t, testAttachFile) }
+
+func testAttachFile(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	binary := make([]byte, 300)
 	for i := range binary {
 		binary[i] = byte(i)
@@ -55,9 +56,10 @@ func TestAttachFile(t *testing.T) {
 
 // A lost answer is looked up by what the file is: neither its name alone, nor its
 // size, nor somebody else's file proves anything.
-func TestAttachFileLostAnswer(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestAttachFileLostAnswer(t *testing.T) { everywhere(t, testAttachFileLostAnswer) }
+
+func testAttachFileLostAnswer(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	in := AttachFileInput{Issue: "SIRT-1", Name: "a.txt", Text: "abc"}
 	other := in
 	other.Text = "abd"
@@ -84,7 +86,7 @@ func TestAttachFileLostAnswer(t *testing.T) {
 		t.Error("a file of another account is taken for ours")
 	}
 	// What answers instead of Jira proves nothing.
-	c.account = jirafake.DefaultAccountID
+	c.account = us(o)
 	isContent := func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/attachment/content/") }
 	site.Always(isContent, jirafake.Fault{Kind: jirafake.HTML200})
 	if _, _, err := c.findAttachment(t.Context(), effect("a"), in); funnel.CodeOf(err) != funnel.Unavailable {

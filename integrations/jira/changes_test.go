@@ -11,9 +11,10 @@ import (
 	"github.com/funnelsec/funnel/integrations/jira/jirafake"
 )
 
-func TestCreateIssue(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestCreateIssue(t *testing.T) { everywhere(t, testCreateIssue) }
+
+func testCreateIssue(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	in := CreateIssueInput{
 		Project: "SIRT", IssueType: "Task", Summary: "one\nline", Description: says("why"), Labels: []string{"follow up", "follow-up", ""}, Priority: "High",
 		Fields: map[string]json.RawMessage{jirafake.CustomField: json.RawMessage(`"x"`)},
@@ -37,9 +38,10 @@ func TestCreateIssue(t *testing.T) {
 }
 
 // An answer that is lost is looked up and not repeated.
-func TestCreateIssueLostAnswer(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestCreateIssueLostAnswer(t *testing.T) { everywhere(t, testCreateIssueLostAnswer) }
+
+func testCreateIssueLostAnswer(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	site.Next(jirafake.IsCreate, jirafake.Fault{Kind: jirafake.AnswerLost})
 	in := CreateIssueInput{Project: "SIRT", IssueType: "Task", Summary: "s"}
 	_, err := perform(t, c, CreateIssue, effect("a"), in)
@@ -54,9 +56,10 @@ func TestCreateIssueLostAnswer(t *testing.T) {
 	}
 }
 
-func TestUpdateFields(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestUpdateFields(t *testing.T) { everywhere(t, testUpdateFields) }
+
+func testUpdateFields(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	text := says("new")
 	in := UpdateFieldsInput{
 		Issue: "SIRT-1", Summary: "other", Description: &text, Priority: "Low", AddLabels: []string{"a b", "c"}, RemoveLabels: []string{"d"},
@@ -77,9 +80,10 @@ func TestUpdateFields(t *testing.T) {
 	}
 }
 
-func TestTransitionIssue(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestTransitionIssue(t *testing.T) { everywhere(t, testTransitionIssue) }
+
+func testTransitionIssue(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	in := TransitionIssueInput{Issue: "SIRT-1", To: "in progress"}
 	if _, found := lookUp(t, c, TransitionIssue, effect("t"), in); found {
 		t.Fatal("a move that was not made was found")
@@ -102,15 +106,19 @@ func TestTransitionIssue(t *testing.T) {
 	}
 }
 
-func TestAssignIssue(t *testing.T) {
-	t.Parallel()
-	site := jirafake.New(jirafake.Options{People: []jirafake.Person{
-		{AccountID: "a1", DisplayName: "Jane Doe", Email: "jane@example.com"}, {AccountID: "a2", DisplayName: "Jane Doe"}, {AccountID: "a3", DisplayName: "Jane Doe-Roe"},
-	}})
-	t.Cleanup(site.Close)
-	c := connectTo(t, site, newClock().now)
+func TestAssignIssue(t *testing.T) { everywhere(t, testAssignIssue) }
+
+func testAssignIssue(t *testing.T, o jirafake.Options) {
+	o.People = []jirafake.Person{
+		{AccountID: "a1", Name: "jd1", DisplayName: "Jane Doe", Email: "jane@example.com"}, {AccountID: "a2", DisplayName: "Jane Doe"}, {AccountID: "a3", DisplayName: "Jane Doe-Roe"},
+	}
+	site, c := newSite(t, o)
 	must[Ticket](t)(perform(t, c, OpenTicket, effect("ticket"), ticketInput()))
-	for wanted, id := range map[string]string{"jane@example.com": "a1", "JANE@example.com": "a1", "a2": "a2", "jane doe-roe": "a3", "": ""} {
+	people := map[string]string{"jane@example.com": "a1", "JANE@example.com": "a1", "a2": "a2", "jane doe-roe": "a3", "": ""}
+	if o.Deployment == jirafake.DataCenter {
+		people["JD1"] = "a1"
+	}
+	for wanted, id := range people {
 		out := must[Assigned](t)(perform(t, c, AssignIssue, effect("x"+id), AssignIssueInput{Issue: "SIRT-1", Assignee: wanted}))
 		issue, _ := site.Issue("SIRT-1")
 		if issue.Assignee.AccountID != id || out.Assignee.Account != id {
@@ -122,8 +130,8 @@ func TestAssignIssue(t *testing.T) {
 			t.Errorf("%q: %v", wanted, err)
 		}
 	}
-	if n := len(site.Journal(jirafake.KindAssign)); n != 5 {
-		t.Errorf("%d assignments, want 5", n)
+	if n := len(site.Journal(jirafake.KindAssign)); n != len(people) {
+		t.Errorf("%d assignments, want %d", n, len(people))
 	}
 }
 

@@ -58,6 +58,8 @@ type dialect interface {
 	// assignable is the query for people who can be given the issue, by a part of
 	// a name or an address.
 	assignable(issue, text string) url.Values
+	// accounts is what people call the value that tells accounts apart.
+	accounts() string
 	// names reports whether the text names the person and nobody else by accident.
 	names(u userBean, text string) bool
 	// assignee is the request that gives an issue to a person, nil for nobody.

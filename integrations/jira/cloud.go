@@ -54,6 +54,8 @@ func (cloud) assignable(issue, text string) url.Values {
 	return url.Values{"issueKey": {issue}, "query": {text}, "maxResults": {"50"}}
 }
 
+func (cloud) accounts() string { return "an account ID" }
+
 func (cloud) names(u userBean, text string) bool {
 	return u.AccountID != "" && (u.AccountID == text || strings.EqualFold(u.EmailAddress, text) || strings.EqualFold(u.DisplayName, text))
 }

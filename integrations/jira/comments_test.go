@@ -15,10 +15,11 @@ func says(text string) funnel.Document {
 	return funnel.NewDocument(funnel.Paragraph(funnel.Text(text)))
 }
 
-// commented returns a site with one ticket, SIRT-1.
-func commented(t *testing.T) (*jirafake.Site, *Client) {
+// commented returns a site, in Jira Cloud unless options are given, with one
+// ticket, SIRT-1.
+func commented(t *testing.T, o ...jirafake.Options) (*jirafake.Site, *Client) {
 	t.Helper()
-	site, c := newSite(t, jirafake.Options{})
+	site, c := newSite(t, append(o, jirafake.Options{})[0])
 	must[Ticket](t)(perform(t, c, OpenTicket, effect("ticket"), ticketInput()))
 	return site, c
 }
@@ -31,7 +32,7 @@ func texts(t *testing.T, site *jirafake.Site) []string {
 	}
 	var list []string
 	for _, c := range issue.Comments {
-		list = append(list, jirafake.Text(c.Body))
+		list = append(list, unmarked(jirafake.Text(c.Body)))
 	}
 	return list
 }
@@ -43,9 +44,10 @@ func wantTexts(t *testing.T, site *jirafake.Site, want ...string) {
 	}
 }
 
-func TestAddComment(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestAddComment(t *testing.T) { everywhere(t, testAddComment) }
+
+func testAddComment(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	key := effect("1")
 	in := AddCommentInput{Issue: "SIRT-1", Body: says("hello")}
 	if _, found := lookUp(t, c, AddComment, key, in); found {
@@ -71,9 +73,10 @@ func TestAddComment(t *testing.T) {
 	wantTexts(t, site, "bye", "(nothing to say)")
 }
 
-func TestUnsureComment(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestUnsureComment(t *testing.T) { everywhere(t, testUnsureComment) }
+
+func testUnsureComment(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	in := AddCommentInput{Issue: "SIRT-1", Body: says("hello")}
 	site.Next(jirafake.IsComment, jirafake.Fault{Kind: jirafake.AnswerLost})
 	_, err := perform(t, c, AddComment, effect("1"), in)
@@ -90,9 +93,10 @@ func TestUnsureComment(t *testing.T) {
 }
 
 // TestManyComments: the look-up reads all pages.
-func TestManyComments(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestManyComments(t *testing.T) { everywhere(t, testManyComments) }
+
+func testManyComments(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	person := jirafake.Person{AccountID: "1", DisplayName: "Jane Doe"}
 	for i := range 250 {
 		if i == 240 {
@@ -146,9 +150,10 @@ func keep(name string, revision int, text string) KeepCommentInput {
 	return KeepCommentInput{Issue: "SIRT-1", Name: name, Revision: revision, Body: says(text)}
 }
 
-func TestKeepComment(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestKeepComment(t *testing.T) { everywhere(t, testKeepComment) }
+
+func testKeepComment(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	first := must[Comment](t)(perform(t, c, KeepComment, effect("1"), keep("enrich_user", 1, "waiting")))
 	must[Comment](t)(perform(t, c, KeepComment, effect("2"), keep("enrich_file", 1, "another")))
 	wantTexts(t, site, "waiting", "another")
@@ -176,13 +181,14 @@ func TestKeepComment(t *testing.T) {
 	}
 }
 
-func TestUnsureKeptComment(t *testing.T) {
-	t.Parallel()
+func TestUnsureKeptComment(t *testing.T) { everywhere(t, testUnsureKeptComment) }
+
+func testUnsureKeptComment(t *testing.T, o jirafake.Options) {
 	isChange := func(r *http.Request) bool { return r.Method == http.MethodPut }
 	for name, match := range map[string]func(*http.Request) bool{"add": jirafake.IsComment, "change": isChange} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			site, c := commented(t)
+			site, c := commented(t, o)
 			if name == "change" {
 				must[Comment](t)(perform(t, c, KeepComment, effect("0"), keep("a", 1, "first")))
 			}
@@ -213,9 +219,10 @@ func TestKeepIsSerial(t *testing.T) {
 	}
 }
 
-func TestBadComments(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestBadComments(t *testing.T) { everywhere(t, testBadComments) }
+
+func testBadComments(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	_, err := perform(t, c, AddComment, "", AddCommentInput{Issue: "../myself", Body: says("x")})
 	wantCode(t, err, funnel.Invalid, "SIRT-42")
 	_, err = perform(t, c, KeepComment, "", KeepCommentInput{Issue: "SIRT-1", Body: says("x")})
@@ -228,16 +235,17 @@ func TestBadComments(t *testing.T) {
 	must[Comment](t)(perform(t, c, AddComment, effect("1"), AddCommentInput{Issue: "SIRT-1", Body: says("x")}))
 	_, err = perform(t, c, AddComment, effect("2"), AddCommentInput{Issue: "SIRT-1", Body: says("x")})
 	wantCode(t, err, funnel.Throttled)
-	if e := err.(*funnel.Error); !e.Narrow || e.RetryAt.IsZero() {
+	if e := err.(*funnel.Error); e.Narrow != (o.Deployment == jirafake.Cloud) || e.RetryAt.IsZero() { // Data Center limits the account
 		t.Errorf("a limit of one issue is %+v", e)
 	}
 }
 
-func TestGetIssue(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestGetIssue(t *testing.T) { everywhere(t, testGetIssue) }
+
+func testGetIssue(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	issue := must[Issue](t)(perform(t, c, GetIssue, "", GetIssueInput{Issue: "SIRT-1"}))
-	if !issue.Found || issue.Done || issue.StatusCategory != "new" || issue.Priority != "High" || issue.Reporter.Account != jirafake.DefaultAccountID || issue.Updated == nil {
+	if !issue.Found || issue.Done || issue.StatusCategory != "new" || issue.Priority != "High" || issue.Reporter.Account != us(o) || issue.Updated == nil {
 		t.Errorf("issue %+v", issue)
 	}
 	if err := site.Transition("SIRT-1", "Done"); err != nil {
@@ -253,9 +261,10 @@ func TestGetIssue(t *testing.T) {
 	wantCode(t, err, funnel.Invalid)
 }
 
-func TestLinkIssues(t *testing.T) {
-	t.Parallel()
-	site, c := commented(t)
+func TestLinkIssues(t *testing.T) { everywhere(t, testLinkIssues) }
+
+func testLinkIssues(t *testing.T, o jirafake.Options) {
+	site, c := commented(t, o)
 	must[Ticket](t)(perform(t, c, OpenTicket, effect("second"), ticketInput()))
 	links := func(want int) {
 		t.Helper()

@@ -104,6 +104,8 @@ func (*dataCenter) assignable(issue, text string) url.Values {
 	return url.Values{"issueKey": {issue}, "username": {text}, "maxResults": {"50"}}
 }
 
+func (*dataCenter) accounts() string { return "a login name" }
+
 func (*dataCenter) names(u userBean, text string) bool {
 	if u.Name == "" || u.Key == "" {
 		return false // not a person that could be named in a request

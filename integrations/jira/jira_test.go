@@ -3,7 +3,6 @@ package jira
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/funnelsec/funnel"
 	"github.com/funnelsec/funnel/integrations/jira/jirafake"
-	"github.com/funnelsec/funnel/internal/upstream"
 )
 
 // clock is a clock that only moves when told.
@@ -37,24 +35,10 @@ func (c *clock) advance(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// connectTo returns a client of what the handler serves.
+// connectTo returns a client of what the handler serves, a site in Jira Cloud.
 func connectTo(t *testing.T, h http.Handler, now func() time.Time) *Client {
 	t.Helper()
-	server := httptest.NewServer(h)
-	t.Cleanup(server.Close)
-	options, err := json.Marshal(map[string]string{"url": server.URL, "email": jirafake.DefaultEmail, "token": jirafake.DefaultToken})
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := funnel.Env{
-		Connection: "jira", HTTP: upstream.NewHTTP(upstream.Options{Timeout: 10 * time.Second}),
-		Log: slog.New(slog.DiscardHandler), Clock: now,
-	}
-	client, err := Integration().Connect.Connect(t.Context(), env, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client.(*Client)
+	return connectAs(t, h, now, jirafake.Options{})
 }
 
 // newSite returns a simulated site and a client of it.
@@ -66,7 +50,7 @@ func newSite(t *testing.T, o jirafake.Options) (*jirafake.Site, *Client) {
 	}
 	site := jirafake.New(o)
 	t.Cleanup(site.Close)
-	return site, connectTo(t, site, now)
+	return site, connectAs(t, site, now, o)
 }
 
 // perform invokes an action as the engine does: through JSON.
@@ -152,15 +136,22 @@ func TestConfig(t *testing.T) {
 	for name, test := range map[string]struct {
 		options, want string
 	}{
-		"good":      {`{"url":"https://example.atlassian.net","email":"funnel@example.com","token":"hunter2"}`, ""},
-		"loopback":  {`{"url":"http://127.0.0.1:1","email":"funnel@example.com","token":"hunter2"}`, ""},
-		"plain":     {`{"url":"http://jira.example.com","email":"funnel@example.com","token":"hunter2"}`, "https"},
-		"no url":    {`{"email":"funnel@example.com","token":"hunter2"}`, "url is not an address"},
-		"user":      {`{"url":"https://a:hunter2@jira.example.com","email":"funnel@example.com","token":"hunter2"}`, "url is not an address"},
-		"no email":  {`{"url":"https://jira.example.com","token":"hunter2"}`, "email"},
-		"colon":     {`{"url":"https://jira.example.com","email":"a:b@example.com","token":"hunter2"}`, "email"},
-		"no token":  {`{"url":"https://jira.example.com","email":"funnel@example.com"}`, "token is missing"},
-		"more keys": {`{"url":"https://jira.example.com","password":"hunter2"}`, "password"},
+		"good":                 {`{"url":"https://example.atlassian.net","email":"funnel@example.com","token":"hunter2"}`, ""},
+		"loopback":             {`{"url":"http://127.0.0.1:1","email":"funnel@example.com","token":"hunter2"}`, ""},
+		"plain":                {`{"url":"http://jira.example.com","email":"funnel@example.com","token":"hunter2"}`, "https"},
+		"no url":               {`{"email":"funnel@example.com","token":"hunter2"}`, "url is not an address"},
+		"user":                 {`{"url":"https://a:hunter2@jira.example.com","email":"funnel@example.com","token":"hunter2"}`, "url is not an address"},
+		"no email":             {`{"url":"https://jira.example.com","token":"hunter2"}`, "email"},
+		"colon":                {`{"url":"https://jira.example.com","email":"a:b@example.com","token":"hunter2"}`, "email"},
+		"no token":             {`{"url":"https://jira.example.com","email":"funnel@example.com"}`, "token is missing"},
+		"data center":          {`{"url":"https://jira.example.com/jira","deployment":"data_center","token":"hunter2"}`, ""},
+		"named cloud":          {`{"url":"https://example.atlassian.net","deployment":"cloud","email":"funnel@example.com","token":"hunter2"}`, ""},
+		"unknown product":      {`{"url":"https://jira.example.com","deployment":"server","token":"hunter2"}`, "deployment"},
+		"email and no email":   {`{"url":"https://jira.example.com","deployment":"data_center","email":"funnel@example.com","token":"hunter2"}`, "email is for Jira Cloud"},
+		"cloud as data center": {`{"url":"https://Example.Atlassian.net","deployment":"data_center","token":"hunter2"}`, "url is a site in Jira Cloud"},
+		"data center as cloud": {`{"url":"https://jira.example.com","token":"hunter2"}`, "set deployment to data_center"},
+		"plain data center":    {`{"url":"http://jira.example.com","deployment":"data_center","token":"hunter2"}`, "https"},
+		"more keys":            {`{"url":"https://jira.example.com","password":"hunter2"}`, "password"},
 	} {
 		_, err := Integration().Connect.Connect(t.Context(), env, []byte(test.options))
 		if test.want == "" {
@@ -175,31 +166,35 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-func TestCheckAndAccount(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestCheckAndAccount(t *testing.T) { everywhere(t, testCheckAndAccount) }
+
+func testCheckAndAccount(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	if err := c.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	site.Down(true) // the account was told once and is kept
-	if got := must[string](t)(c.Account(t.Context())); got != jirafake.DefaultAccountID {
+	if got := must[string](t)(c.Account(t.Context())); got != us(o) {
 		t.Errorf("our account is %q", got)
 	}
 	wantCode(t, c.Check(t.Context()), funnel.Unavailable, "asking Jira who we are")
 }
 
-func TestWrongCredential(t *testing.T) {
-	t.Parallel()
-	_, c := newSite(t, jirafake.Options{Token: "another"})
+func TestWrongCredential(t *testing.T) { everywhere(t, testWrongCredential) }
+
+func testWrongCredential(t *testing.T, o jirafake.Options) {
+	o.Token = "another"
+	_, c := newSite(t, o)
 	err := c.Check(t.Context())
-	wantCode(t, err, funnel.Unauthorized, "email and token")
+	wantCode(t, err, funnel.Unauthorized, "check the connection's "+map[jirafake.Deployment]string{jirafake.Cloud: "email and token", jirafake.DataCenter: "token, a personal"}[o.Deployment])
 	if strings.Contains(err.Error(), jirafake.DefaultToken) {
 		t.Errorf("error %q holds the token", err)
 	}
 }
 
-func TestStatusCodes(t *testing.T) {
-	t.Parallel()
+func TestStatusCodes(t *testing.T) { everywhere(t, testStatusCodes) }
+
+func testStatusCodes(t *testing.T, o jirafake.Options) {
 	now := newClock().now()
 	jiraBody := `{"errorMessages":["It is\u0000 so."],"errors":{"priority":"The priority selected is invalid."}}`
 	for _, test := range []struct {
@@ -228,6 +223,9 @@ func TestStatusCodes(t *testing.T) {
 		{status: 429, header: http.Header{"X-Ratelimit-Reset": {"2026-03-01T12:05:30Z"}}, read: funnel.Throttled, write: funnel.Throttled, retry: 330 * time.Second},
 		{status: 429, header: http.Header{"X-Ratelimit-Reset": {"2036-03-01T12:05:30Z"}}, read: funnel.Throttled, write: funnel.Throttled, retry: 24 * time.Hour},
 		{status: 429, header: http.Header{"X-Ratelimit-Reset": {"2020-03-01T12:05:30Z"}}, read: funnel.Throttled, write: funnel.Throttled},
+		{status: 429, header: http.Header{"X-Ratelimit-Interval-Seconds": {"60"}, "X-Ratelimit-Remaining": {"0"}}, body: `{"message":"Rate limit exceeded."}`, read: funnel.Throttled, write: funnel.Throttled, retry: time.Minute, text: "Rate limit exceeded."},
+		{status: 429, header: http.Header{"Retry-After": {"7"}, "X-Ratelimit-Interval-Seconds": {"60"}}, read: funnel.Throttled, write: funnel.Throttled, retry: 7 * time.Second},
+		{status: 429, header: http.Header{"X-Ratelimit-Interval-Seconds": {"-1"}}, read: funnel.Throttled, write: funnel.Throttled},
 		{status: 500, read: funnel.Unavailable, write: funnel.Uncertain},
 		{status: 502, body: "<html>bad gateway</html>", read: funnel.Unavailable, write: funnel.Uncertain},
 		{status: 503, header: http.Header{"Retry-After": {"30"}}, read: funnel.Unavailable, write: funnel.Uncertain, retry: 30 * time.Second},
@@ -238,13 +236,13 @@ func TestStatusCodes(t *testing.T) {
 		{status: 201, body: `{"id":"x","key":"y"}`, read: funnel.Unavailable, write: funnel.Uncertain},
 		{status: 202, body: `{"id":"10001","key":"SIRT-1"}`, read: funnel.Unavailable, write: funnel.Uncertain},
 	} {
-		c := connectTo(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := connectAs(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			for name, values := range test.header {
 				w.Header()[name] = values
 			}
 			w.WriteHeader(test.status)
 			_, _ = w.Write([]byte(test.body))
-		}), func() time.Time { return now })
+		}), func() time.Time { return now }, o)
 		_, readErr := c.readIssue(t.Context(), "reading issue SIRT-1", "SIRT-1", issueFields())
 		_, _, writeErr := c.createIssue(t.Context(), "opening a ticket", map[string]string{})
 		_, _, searchErr := c.find(t.Context(), "searching", search{}.where(projectField, "SIRT"), 1)
@@ -282,9 +280,10 @@ func TestComplaintIsShort(t *testing.T) {
 
 // TestLostAnswers: what was written before the connection broke is uncertain,
 // and nothing else is.
-func TestLostAnswers(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestLostAnswers(t *testing.T) { everywhere(t, testLostAnswers) }
+
+func testLostAnswers(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	site.Next(jirafake.IsCreate, jirafake.Fault{Kind: jirafake.AnswerLost})
 	_, err := perform(t, c, OpenTicket, effect("1"), ticketInput())
 	wantCode(t, err, funnel.Uncertain, "opening a ticket in SIRT")
@@ -297,15 +296,16 @@ func TestLostAnswers(t *testing.T) {
 
 	down := httptest.NewServer(site)
 	down.Close()
-	c = connectTo(t, site, time.Now)
+	c = connectAs(t, site, time.Now, o)
 	c.base.Host = strings.TrimPrefix(down.URL, "http://") // another port: Env.HTTP refuses it before anything is sent
 	_, err = perform(t, c, OpenTicket, effect("3"), ticketInput())
 	wantCode(t, err, funnel.Invalid, "bound to")
 }
 
-func TestCancelledContext(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestCancelledContext(t *testing.T) { everywhere(t, testCancelledContext) }
+
+func testCancelledContext(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	site.Next(jirafake.IsCreate, jirafake.Fault{Kind: jirafake.Hang})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -55,9 +55,11 @@ func TestQuoteRoundTrip(t *testing.T) {
 	})
 }
 
-func TestSearchIssues(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{Projects: []jirafake.Project{{Key: "SIRT"}, {Key: "HR"}}})
+func TestSearchIssues(t *testing.T) { everywhere(t, testSearchIssues) }
+
+func testSearchIssues(t *testing.T, o jirafake.Options) {
+	o.Projects = []jirafake.Project{{Key: "SIRT"}, {Key: "HR"}}
+	site, c := newSite(t, o)
 	for i := range 120 {
 		labels := []string{"bulk"}
 		if i%2 == 0 {

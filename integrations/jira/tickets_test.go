@@ -13,9 +13,10 @@ import (
 	"github.com/funnelsec/funnel/integrations/jira/jirafake"
 )
 
-func TestOpenTicket(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestOpenTicket(t *testing.T) { everywhere(t, testOpenTicket) }
+
+func testOpenTicket(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	key := effect("1")
 	ticket := must[Ticket](t)(perform(t, c, OpenTicket, key, ticketInput()))
 	issue, ok := site.Issue(ticket.Key)
@@ -37,9 +38,10 @@ func TestOpenTicket(t *testing.T) {
 	}
 }
 
-func TestUnprovenTicketSaysSo(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestUnprovenTicketSaysSo(t *testing.T) { everywhere(t, testUnprovenTicketSaysSo) }
+
+func testUnprovenTicketSaysSo(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	in := ticketInput()
 	in.Description = funnel.NewDocument(funnel.Preformatted(strings.Repeat("x", 2*maxText)))
 	must[Ticket](t)(performAs(t, c, OpenTicket, funnel.Attempt{Key: effect("1"), Number: 2, Unproven: true}, in))
@@ -49,9 +51,10 @@ func TestUnprovenTicketSaysSo(t *testing.T) {
 	}
 }
 
-func TestRefusedTicket(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestRefusedTicket(t *testing.T) { everywhere(t, testRefusedTicket) }
+
+func testRefusedTicket(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	for name, test := range map[string]struct {
 		change func(*OpenTicketInput)
 		want   string
@@ -91,9 +94,10 @@ func TestSummary(t *testing.T) {
 }
 
 // TestAnyTicketIsTaken: whatever the alert holds, the site takes the ticket.
-func TestAnyTicketIsTaken(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestAnyTicketIsTaken(t *testing.T) { everywhere(t, testAnyTicketIsTaken) }
+
+func testAnyTicketIsTaken(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		in := ticketInput()
@@ -134,10 +138,12 @@ func TestClaim(t *testing.T) {
 }
 
 // TestFindTicket: an unsure ticket is found once the index knows it.
-func TestFindTicket(t *testing.T) {
-	t.Parallel()
+func TestFindTicket(t *testing.T) { everywhere(t, testFindTicket) }
+
+func testFindTicket(t *testing.T, o jirafake.Options) {
 	clock := newClock()
-	site, c := newSite(t, jirafake.Options{Now: clock.now, IndexLag: jirafake.UniformLag(time.Minute, time.Minute)})
+	o.Now, o.IndexLag = clock.now, jirafake.UniformLag(time.Minute, time.Minute)
+	site, c := newSite(t, o)
 	key, in := effect("1"), ticketInput()
 	site.Next(jirafake.IsCreate, jirafake.Fault{Kind: jirafake.AnswerLost})
 	_, err := perform(t, c, OpenTicket, key, in)
@@ -156,9 +162,10 @@ func TestFindTicket(t *testing.T) {
 }
 
 // TestCopiedLabel: a label proves nothing on an issue that somebody else made.
-func TestCopiedLabel(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestCopiedLabel(t *testing.T) { everywhere(t, testCopiedLabel) }
+
+func testCopiedLabel(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	key := effect("1")
 	stranger := jirafake.Person{AccountID: "other", DisplayName: "Jane Doe"}
 	if _, err := site.PersonCreates(stranger, jirafake.NewIssue{Summary: "a clone", Labels: []string{"funnel", "funnel-" + string(key)}}); err != nil {
@@ -168,7 +175,7 @@ func TestCopiedLabel(t *testing.T) {
 		t.Errorf("a stranger's issue passes for ours: %+v", ticket)
 	}
 	// Our own account made it, and the property is gone: the creator decides.
-	ours := jirafake.Person{AccountID: jirafake.DefaultAccountID}
+	ours := jirafake.Person{AccountID: us(o)}
 	if _, err := site.PersonCreates(ours, jirafake.NewIssue{Summary: "ours", Labels: []string{"funnel-" + string(key)}}); err != nil {
 		t.Fatal(err)
 	}
@@ -186,9 +193,10 @@ func TestCopiedLabel(t *testing.T) {
 	}
 }
 
-func TestOldestOfSeveral(t *testing.T) {
-	t.Parallel()
-	_, c := newSite(t, jirafake.Options{})
+func TestOldestOfSeveral(t *testing.T) { everywhere(t, testOldestOfSeveral) }
+
+func testOldestOfSeveral(t *testing.T, o jirafake.Options) {
+	_, c := newSite(t, o)
 	key, in := effect("1"), ticketInput()
 	first := must[Ticket](t)(perform(t, c, OpenTicket, key, in))
 	must[Ticket](t)(perform(t, c, OpenTicket, key, in))
@@ -199,10 +207,12 @@ func TestOldestOfSeveral(t *testing.T) {
 
 // TestIndexFresh: absence is proven only after the index has shown a change that
 // is younger than the attempt.
-func TestIndexFresh(t *testing.T) {
-	t.Parallel()
+func TestIndexFresh(t *testing.T) { everywhere(t, testIndexFresh) }
+
+func testIndexFresh(t *testing.T, o jirafake.Options) {
 	clock := newClock()
-	site, c := newSite(t, jirafake.Options{Now: clock.now, IndexLag: jirafake.UniformLag(time.Minute, time.Minute)})
+	o.Now, o.IndexLag = clock.now, jirafake.UniformLag(time.Minute, time.Minute)
+	site, c := newSite(t, o)
 	in := ticketInput()
 	input, err := json.Marshal(in)
 	if err != nil {
@@ -248,10 +258,12 @@ func TestIndexFresh(t *testing.T) {
 }
 
 // TestFreshLooksAgain: the index may catch up between the look-up and the probe.
-func TestFreshLooksAgain(t *testing.T) {
-	t.Parallel()
+func TestFreshLooksAgain(t *testing.T) { everywhere(t, testFreshLooksAgain) }
+
+func testFreshLooksAgain(t *testing.T, o jirafake.Options) {
 	clock := newClock()
-	_, c := newSite(t, jirafake.Options{Now: clock.now, IndexLag: jirafake.UniformLag(time.Minute, time.Minute)})
+	o.Now, o.IndexLag = clock.now, jirafake.UniformLag(time.Minute, time.Minute)
+	_, c := newSite(t, o)
 	in, key := ticketInput(), effect("unsure")
 	must[Ticket](t)(perform(t, c, OpenTicket, effect("known"), in))
 	clock.advance(2 * time.Minute)
@@ -266,9 +278,10 @@ func TestFreshLooksAgain(t *testing.T) {
 	}
 }
 
-func TestProbeOnALockedIssue(t *testing.T) {
-	t.Parallel()
-	site, c := newSite(t, jirafake.Options{})
+func TestProbeOnALockedIssue(t *testing.T) { everywhere(t, testProbeOnALockedIssue) }
+
+func testProbeOnALockedIssue(t *testing.T, o jirafake.Options) {
+	site, c := newSite(t, o)
 	must[Ticket](t)(perform(t, c, OpenTicket, effect("known"), ticketInput()))
 	site.Always(jirafake.IsWrite, jirafake.Fault{Kind: jirafake.Reply, Status: 403, Body: "{}"})
 	if fresh, err := c.indexFresh(t.Context(), effect("unsure"), ticketInput(), time.Now()); fresh || err != nil {

@@ -136,8 +136,9 @@ func TestBadWebhooks(t *testing.T) {
 
 // TestOwnWebhook: the webhook about a ticket of ours is evidence, and has the key
 // of the event that opening it was.
-func TestOwnWebhook(t *testing.T) {
-	t.Parallel()
+func TestOwnWebhook(t *testing.T) { everywhere(t, testOwnWebhook) }
+
+func testOwnWebhook(t *testing.T, o jirafake.Options) {
 	bodies := make(chan []byte, 10)
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
@@ -147,7 +148,8 @@ func TestOwnWebhook(t *testing.T) {
 		bodies <- b
 	}))
 	t.Cleanup(hook.Close)
-	site, c := newSite(t, jirafake.Options{WebhookURL: hook.URL})
+	o.WebhookURL = hook.URL
+	site, c := newSite(t, o)
 	key := effect("1")
 	ticket := must[Ticket](t)(perform(t, c, OpenTicket, key, ticketInput()))
 	if err := site.Settle(t.Context()); err != nil {
@@ -158,13 +160,13 @@ func TestOwnWebhook(t *testing.T) {
 	if _, err := decodeIssueCreated(req); !errors.Is(err, funnel.ErrAccountUnknown) {
 		t.Errorf("without our account the error is %v", err)
 	}
-	req.Account = jirafake.DefaultAccountID
+	req.Account = us(o)
 	found, err := decodeIssueCreated(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := found[0]
-	if a.Evidence == nil || a.Evidence.Key != key || a.Evidence.Actor != jirafake.DefaultAccountID || a.Evidence.Scope != claimTicket(ticketInput()).Scope {
+	if a.Evidence == nil || a.Evidence.Key != key || a.Evidence.Actor != us(o) || a.Evidence.Scope != claimTicket(ticketInput()).Scope {
 		t.Fatalf("evidence %+v", a.Evidence)
 	}
 	if a.Evidence.Outcome != ticket {

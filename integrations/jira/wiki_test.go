@@ -97,7 +97,8 @@ func inPhrases(doc funnel.Document) bool {
 func checkWiki(t interface {
 	Fatal(...any)
 	Fatalf(string, ...any)
-}, doc funnel.Document) {
+}, doc funnel.Document,
+) {
 	markup := wiki(doc, "")
 	tree := wikiTree(t, markup)
 	tree.walk(func(n generic) {
@@ -196,4 +197,70 @@ func FuzzWikiEscape(f *testing.F) {
 			checkWiki(t, doc)
 		}
 	})
+}
+
+func TestWikiIsCut(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("-", maxText) // six characters of markup each
+	rows := make([][][]funnel.Inline, 20000)
+	for i := range rows {
+		rows[i] = funnel.Row(funnel.Item(funnel.Text("a")), funnel.Item(funnel.Text("b")))
+	}
+	tail := markOf(property{propertyEffect, effectMark{effect("x"), 1}})
+	for name, block := range map[string]funnel.Block{
+		"paragraph": funnel.Paragraph(funnel.Text(long)),
+		"bold":      funnel.Paragraph(funnel.Text(long[:maxText/6-100]), funnel.Strong(funnel.Text(long))),
+		"links":     funnel.Paragraph(slices.Repeat([]funnel.Inline{funnel.Link("a", "https://www.example.com/", "a")}, 5000)...),
+		"code":      funnel.Preformatted(strings.Repeat("\U0001f525", maxText)),
+		"list":      funnel.List(slices.Repeat([][]funnel.Inline{funnel.Item(funnel.Text("a"))}, 20000)...),
+		"table":     funnel.Table(funnel.Row(funnel.Item(funnel.Text("Field"))), rows...),
+		"wide":      funnel.Table(nil, slices.Repeat([][]funnel.Inline{funnel.Item(funnel.Text("a"))}, 20000)),
+	} {
+		doc := funnel.NewDocument(funnel.Heading(2, funnel.Text("begin")), block, funnel.Paragraph(funnel.Text("the end")))
+		markup := wiki(doc, tail, "note")
+		if n := units(markup); n > maxText || n < maxText/2 && name != "wide" {
+			t.Errorf("%s: %d characters are left", name, n)
+		}
+		tree := wikiTree(t, markup)
+		text := tree.text()
+		if !strings.HasPrefix(text, "begin") || strings.Contains(text, "the end") || !strings.HasSuffix(markup, italic(cutNote)+"\n\n"+italic("note")+"\n\n"+tail) {
+			t.Errorf("%s: the text begins with %.20q and ends with %q", name, text, markup[max(0, len(markup)-300):])
+		}
+		tree.walk(func(n generic) {
+			if !slices.Contains(nodeTypes(), n.Type) {
+				t.Errorf("%s: the rest is read as a %s", name, n.Type)
+			}
+		})
+		if strings.ContainsAny(text, "{}[]*_|") {
+			t.Errorf("%s: a mark lost its other half: %q", name, text)
+		}
+	}
+	whole := strings.Repeat("x", maxText-200)
+	if got := wiki(says(whole), ""); got != whole {
+		t.Error("a text that fits was cut")
+	}
+}
+
+func TestWikiGolden(t *testing.T) {
+	t.Parallel()
+	doc := funnel.NewDocument(
+		funnel.Heading(3, funnel.Text("User")),
+		funnel.Paragraph(funnel.Strong(funnel.Text("a ")), funnel.Emphasis(funnel.Strong(funnel.Data("b"))), funnel.Strong(funnel.Fixed(funnel.Text("c"))), funnel.Link("d", "https://example.com/", "e/f|g]")),
+		funnel.Paragraph(funnel.Data("10.0.0.1 h1.x http://evil.test & <b> [~jdoe] {html} \\\\server")),
+		funnel.OrderedList(funnel.Item(funnel.Text("e")), nil), funnel.List(funnel.Item(funnel.Text("i"))),
+		funnel.Table(funnel.Row(funnel.Item(funnel.Text("f"))), funnel.Row(funnel.Item(funnel.Text("g|")), funnel.Item())),
+		funnel.Preformatted("h\n{noformat}[~x]*i*"), funnel.Preformatted(""), funnel.List(), funnel.Table(nil), funnel.Paragraph(),
+	)
+	want := strings.Join([]string{
+		"h3. User",
+		"{*}a{*} {*}{_}b{_}{*}{{c}}[d|https://example.com/e%2Ff%7Cg%5D]",
+		"10.0.0.1 h1&#46;x hxxp&#58;//evil&#91;.&#93;test &amp; &lt;b&gt; &#91;&#126;jdoe&#93; &#123;html&#125; &#92;&#92;server",
+		"# e\n# \u00a0", "* i",
+		"||f|| ||\n|g&#124;| |",
+		"{noformat}\nh\n\uff5bnoformat}\uff3b~x]*i*\n{noformat}", "{noformat}\n\n{noformat}",
+		"{_}note{_}", "tail",
+	}, "\n\n")
+	if got := wiki(doc, "tail", "note"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
 }
