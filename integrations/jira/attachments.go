@@ -10,7 +10,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
-	"net/url"
 	"path"
 	"strings"
 
@@ -121,14 +120,12 @@ func (c *Client) findAttachment(ctx context.Context, _ funnel.EffectKey, in Atta
 	return Attachment{}, false, nil
 }
 
-// readAttachment returns the content of a file. Its address is built here, never
-// taken from an answer.
+// readAttachment returns the content of a file that has the name of ours. Its
+// address is built here, never taken from an answer.
 func (c *Client) readAttachment(ctx context.Context, what string, a attachmentBean) ([]byte, error) {
 	var content []byte
-	k := call{
-		what: what, method: http.MethodGet, path: []string{"attachment", "content", a.ID}, want: http.StatusOK, raw: &content,
-		query: url.Values{"redirect": {"false"}}, // else Jira answers with the address of a media server
-	}
+	k := call{what: what, method: http.MethodGet, want: http.StatusOK, raw: &content}
+	c.dialect.content(&k, a)
 	err := c.do(ctx, k)
 	if err == nil && len(content) != a.Size { // a sign-in page, for example, does not prove that the file is another
 		err = k.unreadable("it is not the file")

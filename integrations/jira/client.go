@@ -58,6 +58,8 @@ type dialect interface {
 	// assignable is the query for people who can be given the issue, by a part of
 	// a name or an address.
 	assignable(issue, text string) url.Values
+	// content is the request for the content of a file whose id and name are checked.
+	content(k *call, a attachmentBean)
 	// accounts is what people call the value that tells accounts apart.
 	accounts() string
 	// names reports whether the text names the person and nobody else by accident.
@@ -220,6 +222,7 @@ type call struct {
 	what   string // what we do, as errors begin: "reading issue SIRT-1"
 	method string
 	path   []string // below the API, checked by isIssue and isID: no part holds a slash or is ".."
+	page   bool     // the path is one for people, below the site
 	query  url.Values
 	body   any
 	want   int  // the only status that means success
@@ -237,7 +240,10 @@ func (c *Client) do(ctx context.Context, k call) error {
 	if err != nil {
 		return funnel.Errorf(funnel.Internal, "%s: encoding the request: %w", k.what, err)
 	}
-	u := c.base.JoinPath(append(c.dialect.api(), k.path...)...)
+	u := c.base.JoinPath(k.path...)
+	if !k.page {
+		u = c.base.JoinPath(append(c.dialect.api(), k.path...)...)
+	}
 	u.RawQuery = k.query.Encode()
 	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), body)
 	if err != nil {
@@ -330,7 +336,7 @@ func (c *Client) refused(k call, res *http.Response, answer []byte) error {
 		e := fail(funnel.Unauthorized, "the account lacks a permission")
 		e.Narrow = true // the credential works
 		return e
-	case status == http.StatusNotFound && !jira && k.harmless():
+	case status == http.StatusNotFound && !jira && k.harmless() && !k.page:
 		return fail(funnel.Unavailable, "the answer is not found, but not Jira's own; check the connection's url")
 	case status == http.StatusNotFound:
 		return fail(funnel.NotFound, "Jira does not have it or does not show it to the account")

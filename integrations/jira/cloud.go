@@ -54,6 +54,11 @@ func (cloud) assignable(issue, text string) url.Values {
 	return url.Values{"issueKey": {issue}, "query": {text}, "maxResults": {"50"}}
 }
 
+func (cloud) content(k *call, a attachmentBean) {
+	k.path = []string{"attachment", "content", a.ID}
+	k.query = url.Values{"redirect": {"false"}} // else Jira answers with the address of a media server
+}
+
 func (cloud) accounts() string { return "an account ID" }
 
 func (cloud) names(u userBean, text string) bool {

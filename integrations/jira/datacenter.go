@@ -104,6 +104,11 @@ func (*dataCenter) assignable(issue, text string) url.Values {
 	return url.Values{"issueKey": {issue}, "username": {text}, "maxResults": {"50"}}
 }
 
+// content reads the file where people do, for the API has no address for it.
+func (*dataCenter) content(k *call, a attachmentBean) {
+	k.page, k.path = true, []string{"secure", "attachment", a.ID, url.PathEscape(a.Filename)}
+}
+
 func (*dataCenter) accounts() string { return "a login name" }
 
 func (*dataCenter) names(u userBean, text string) bool {

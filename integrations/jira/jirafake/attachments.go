@@ -52,7 +52,7 @@ func (s *Site) postAttachments(c *call) reply {
 	if rep, ok := s.limitWrites(is); !ok {
 		return rep
 	}
-	w, list, log := s.wire("3"), []obj{}, []obj{}
+	w, list, log := c.wire(), []obj{}, []obj{}
 	for _, a := range files {
 		a.id, a.author, a.created = s.nextID(), s.opt.Account, s.opt.Now()
 		is.files = append(slices.Clip(is.files), a)
@@ -117,7 +117,7 @@ func (s *Site) getAttachment(c *call) reply {
 	if a == nil {
 		return noAttachment(c.r)
 	}
-	out := s.wire("3").attachment(a)
+	out := c.wire().attachment(a)
 	out["id"] = a.id // here a number, elsewhere a string, as Atlassian's document has it
 	return reply{status: http.StatusOK, value: out}
 }
@@ -132,6 +132,17 @@ func (s *Site) getContent(c *call) reply {
 		return noAttachment(c.r)
 	case c.r.URL.Query().Get("redirect") != "false":
 		return reply{status: http.StatusSeeOther, header: http.Header{"Location": {s.base() + a.page()}}}
+	}
+	return reply{status: http.StatusOK, header: a.header(), raw: a.content}
+}
+
+// getFile is the page of a file for a client with a token.
+func (s *Site) getFile(c *call) reply {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	a := s.file(c.r)
+	if a == nil {
+		return reply{status: http.StatusNotFound, header: http.Header{"Content-Type": {"text/html;charset=UTF-8"}}, raw: []byte("<title>Not found</title>")}
 	}
 	return reply{status: http.StatusOK, header: a.header(), raw: a.content}
 }
@@ -164,9 +175,13 @@ func (s *Site) filePage(w http.ResponseWriter, r *http.Request) {
 
 func (w wire) attachment(a *attachment) obj {
 	id := strconv.FormatInt(a.id, 10)
+	content := w.self("attachment", "content", id)
+	if w.dataCenter {
+		content = w.root + a.page()
+	}
 	return obj{
 		"self": w.self("attachment", id), "id": id, "filename": a.name, "author": w.author(a.author), "created": a.created.Format(stamp),
-		"size": len(a.content), "mimeType": a.mediaType, "content": w.self("attachment", "content", id),
+		"size": len(a.content), "mimeType": a.mediaType, "content": content,
 	}
 }
 

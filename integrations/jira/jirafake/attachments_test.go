@@ -24,11 +24,11 @@ func (s *site) attach(issue, name, mediaType, content string, header ...string) 
 	}
 	io.WriteString(part, content)
 	form.Close()
-	req, err := http.NewRequestWithContext(s.t.Context(), "POST", s.server.URL+"/rest/api/3/issue/"+issue+"/attachments", &b)
+	req, err := http.NewRequestWithContext(s.t.Context(), "POST", s.server.URL+"/rest/api/"+map[bool]string{false: "3", true: "2"}[s.dataCenter]+"/issue/"+issue+"/attachments", &b)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req.SetBasicAuth(jirafake.DefaultEmail, jirafake.DefaultToken)
+	s.sign(req)
 	req.Header.Set("Content-Type", form.FormDataContentType())
 	req.Header.Set("X-Atlassian-Token", "no-check")
 	for i := 0; i+1 < len(header); i += 2 {

@@ -165,6 +165,8 @@ func (s *Site) apiRoutes() *http.ServeMux {
 	}
 	if s.opt.Deployment == DataCenter {
 		routes["GET /rest/api/3/search"], routes["POST /rest/api/3/search"] = s.getOldSearch, s.postOldSearch
+		delete(routes, "GET /rest/api/3/attachment/content/{id}") // clients read files where people do
+		routes["GET /secure/attachment/{id}/{name}"] = s.getFile
 	} else {
 		routes["GET /rest/api/3/search/jql"], routes["POST /rest/api/3/search/jql"] = s.getSearch, s.postSearch
 		routes["/rest/api/3/search"] = removedSearch

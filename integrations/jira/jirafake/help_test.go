@@ -34,8 +34,18 @@ func newIssue(summary string, labels ...string) obj {
 // site is a running site and a client with its credentials.
 type site struct {
 	*jirafake.Site
-	t      *testing.T
-	server *httptest.Server
+	t          *testing.T
+	server     *httptest.Server
+	dataCenter bool
+}
+
+// sign adds the credentials to a request.
+func (s *site) sign(req *http.Request) {
+	if s.dataCenter {
+		req.Header.Set("Authorization", "Bearer "+jirafake.DefaultToken)
+		return
+	}
+	req.SetBasicAuth(jirafake.DefaultEmail, jirafake.DefaultToken)
 }
 
 func start(t *testing.T, o jirafake.Options) *site {
@@ -46,7 +56,7 @@ func start(t *testing.T, o jirafake.Options) *site {
 		s.Close() // first, so that hanging requests end
 		srv.Close()
 	})
-	return &site{s, t, srv}
+	return &site{s, t, srv, o.Deployment == jirafake.DataCenter}
 }
 
 // send sends a request and returns its answer; status 0 means that the connection broke.
@@ -70,7 +80,7 @@ func (s *site) send(method, path string, body any) (status int, header http.Head
 	}
 	req.GetBody = nil // or net/http repeats a request whose connection broke
 	req.Header.Set("Content-Type", "application/json")
-	req.SetBasicAuth(jirafake.DefaultEmail, jirafake.DefaultToken)
+	s.sign(req)
 	resp, err := s.server.Client().Do(req)
 	if err != nil {
 		return 0, nil, nil

@@ -91,7 +91,8 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case outageUnplugged:
 		panic(http.ErrAbortHandler)
 	}
-	if !strings.HasPrefix(r.URL.Path, "/rest/") {
+	forClients := s.opt.Deployment == DataCenter && strings.HasPrefix(r.URL.Path, "/secure/") && r.Header.Get("Authorization") != ""
+	if !strings.HasPrefix(r.URL.Path, "/rest/") && !forClients {
 		s.pages.ServeHTTP(w, r)
 		return
 	}

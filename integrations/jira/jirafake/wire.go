@@ -130,10 +130,11 @@ func (w wire) priority(name string) obj {
 }
 
 func (w wire) project(p *project) obj {
-	return obj{
-		"self": w.self("project", p.id), "id": p.id, "key": p.key, "name": p.name,
-		"projectTypeKey": "software", "simplified": false,
+	out := obj{"self": w.self("project", p.id), "id": p.id, "key": p.key, "name": p.name}
+	if !w.dataCenter {
+		out["projectTypeKey"], out["simplified"] = "software", false
 	}
+	return out
 }
 
 func (w wire) issueType(p *project, name string) obj {
