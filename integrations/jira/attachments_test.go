@@ -87,7 +87,9 @@ func testAttachFileLostAnswer(t *testing.T, o jirafake.Options) {
 	}
 	// What answers instead of Jira proves nothing.
 	c.account = us(o)
-	isContent := func(r *http.Request) bool { return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/attachment/") }
+	isContent := func(r *http.Request) bool {
+		return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/attachment/")
+	}
 	site.Always(isContent, jirafake.Fault{Kind: jirafake.HTML200})
 	if _, _, err := c.findAttachment(t.Context(), effect("a"), in); funnel.CodeOf(err) != funnel.Unavailable {
 		t.Errorf("a sign-in page instead of the file is %v", err)

@@ -140,7 +140,9 @@ func TestCloudVersion2(t *testing.T) {
 	if got := must[struct{ Comments []wikiComment }](s, 200, "GET", "/rest/api/2/issue/SIRT-1/comment", nil).Comments[0].Body; got != "a b" {
 		t.Errorf("version 2 reads %v", got)
 	}
-	got := must[struct{ Comments []struct{ Body json.RawMessage } }](s, 200, "GET", "/rest/api/3/issue/SIRT-1/comment", nil).Comments[0].Body
+	got := must[struct {
+		Comments []struct{ Body json.RawMessage }
+	}](s, 200, "GET", "/rest/api/3/issue/SIRT-1/comment", nil).Comments[0].Body
 	if want := `{"type":"doc","version":1,"content":[{"type":"paragraph","content":[{"type":"text","text":"a "},{"type":"text","text":"b","marks":[{"type":"strong"}]}]}]}`; string(got) != want {
 		t.Errorf("version 3 reads %s", got)
 	}
