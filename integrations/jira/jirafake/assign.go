@@ -11,12 +11,17 @@ func (s *Site) people() []Person { return append([]Person{s.opt.Account}, s.opt.
 
 // getAssignable finds people by any part of their names and addresses.
 func (s *Site) getAssignable(c *call) reply {
-	q := c.r.URL.Query()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.find(q.Get("issueKey")) == nil {
+	if s.find(c.r.URL.Query().Get("issueKey")) == nil {
 		return noIssue()
 	}
+	return s.getUsers(c)
+}
+
+// getUsers finds people whether or not they can be assigned.
+func (s *Site) getUsers(c *call) reply {
+	q := c.r.URL.Query()
 	asked := q.Get("query")
 	if s.opt.Deployment == DataCenter {
 		asked = q.Get("username")

@@ -96,7 +96,9 @@ func IsSearch(r *http.Request) bool { return below(r) == "search/jql" || below(r
 
 // below is the path below the API of either version.
 func below(r *http.Request) string {
-	return strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/rest/api/3/"), "/rest/api/2/")
+	path, _ := strings.CutPrefix(r.URL.Path, "/rest/api/")
+	_, path, _ = strings.Cut(path, "/")
+	return path
 }
 
 type outage int

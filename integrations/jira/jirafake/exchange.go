@@ -136,8 +136,8 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// apiRoutes lists the simulated part of the API by its addresses in version 3. Version 2 has the same, and Data Center has
-// only version 2.
+// apiRoutes lists the simulated part of the API by its addresses in version 3. Version 2 has the same, also by the name
+// "latest", and Data Center has only version 2.
 func (s *Site) apiRoutes() *http.ServeMux {
 	mux := http.NewServeMux()
 	routes := map[string]func(*call) reply{
@@ -158,6 +158,9 @@ func (s *Site) apiRoutes() *http.ServeMux {
 		"POST /rest/api/3/issue/{key}/transitions":      s.postTransition,
 		"PUT /rest/api/3/issue/{key}/assignee":          s.putAssignee,
 		"GET /rest/api/3/user/assignable/search":        s.getAssignable,
+		"GET /rest/api/3/user/search":                   s.getUsers,
+		"GET /rest/api/3/field":                         s.getFields,
+		"GET /rest/api/3/issueLinkType":                 s.getLinkTypes,
 		"POST /rest/api/3/issue/{key}/attachments":      s.postAttachments,
 		"GET /rest/api/3/attachment/{id}":               s.getAttachment,
 		"GET /rest/api/3/attachment/content/{id}":       s.getContent,
@@ -178,6 +181,10 @@ func (s *Site) apiRoutes() *http.ServeMux {
 			w.(*recorder).reply = h(c)
 		}
 		mux.HandleFunc(strings.Replace(pattern, "/api/3/", "/api/2/", 1), handle)
+		if !strings.Contains(pattern, "/api/3/") {
+			continue
+		}
+		mux.HandleFunc(strings.Replace(pattern, "/api/3/", "/api/latest/", 1), handle)
 		if s.opt.Deployment == Cloud {
 			mux.HandleFunc(pattern, handle)
 		}

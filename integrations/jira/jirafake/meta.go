@@ -3,6 +3,7 @@ package jirafake
 import (
 	"fmt"
 	"net/http"
+	"slices"
 )
 
 func (s *Site) getMyself(c *call) reply {
@@ -24,6 +25,26 @@ func (s *Site) getServerInfo(*call) reply {
 		"deploymentType": "Cloud", "buildNumber": 100000, "buildDate": "2025-12-01T00:00:00.000+0000",
 		"serverTime": s.opt.Now().Format(stamp), "scmInfo": "simulated", "serverTitle": "Jira (simulated)",
 	}}
+}
+
+func (s *Site) getLinkTypes(c *call) reply {
+	w, list := c.wire(), []obj{}
+	for _, t := range linkTypes {
+		list = append(list, w.linkType(t))
+	}
+	return reply{status: http.StatusOK, value: obj{"issueLinkTypes": list}}
+}
+
+// getFields lists the fields of all issues.
+func (s *Site) getFields(*call) reply {
+	list := []obj{}
+	for _, name := range append(slices.Clone(fieldNames), CustomField) {
+		list = append(list, obj{
+			"id": name, "key": name, "name": name, "custom": name == CustomField, "orderable": true, "navigable": name != "comment",
+			"searchable": true, "clauseNames": []string{name},
+		})
+	}
+	return reply{status: http.StatusOK, value: list}
 }
 
 func (s *Site) getProject(c *call) reply {

@@ -171,11 +171,12 @@ func (s *Site) process(c *call) reply {
 	return rec.reply
 }
 
+// versionOf returns the version of the API that a request speaks; "latest" means 2 in both products.
 func versionOf(r *http.Request) string {
-	if strings.HasPrefix(r.URL.Path, "/rest/api/2/") {
-		return "2"
+	if strings.HasPrefix(r.URL.Path, "/rest/api/3/") {
+		return "3"
 	}
-	return "3"
+	return "2"
 }
 
 // base returns the address of the site without a final slash.

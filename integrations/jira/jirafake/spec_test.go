@@ -113,7 +113,10 @@ func againstSpec(t *testing.T, file, version string, o jirafake.Options) {
 	exchange(200, "GET", "/rest/api/3/attachment/"+first(s.Issue("SIRT-1")).Attachments[0].ID, nil)
 	exchange(200, "GET", "/rest/api/3/issue/SIRT-1?properties=*all", nil)
 	exchange(404, "GET", "/rest/api/3/issue/SIRT-99", nil)
+	exchange(200, "GET", "/rest/api/3/field", nil)
+	exchange(200, "GET", "/rest/api/3/issueLinkType", nil)
 	if o.Deployment == jirafake.DataCenter {
+		exchange(200, "GET", "/rest/api/3/user/search?username=funnel", nil)
 		exchange(200, "GET", "/rest/api/3/user/assignable/search?issueKey=SIRT-1&username=funnel", nil)
 		exchange(204, "PUT", "/rest/api/3/issue/SIRT-1/assignee", obj{"name": "funnel"})
 		exchange(200, "GET", "/rest/api/3/search?fields=*all&jql=project%3DSIRT", nil)

@@ -161,6 +161,10 @@ func (w wire) comment(is *issue, c *comment, withProps bool) obj {
 	return out
 }
 
+func (w wire) linkType(t *linkType) obj {
+	return obj{"id": t.id, "self": w.self("issueLinkType", t.id), "name": t.name, "inward": t.inward, "outward": t.outward}
+}
+
 func (w wire) link(is *issue, l *link) obj {
 	other, role := l.target, "outwardIssue"
 	if is == l.target {
@@ -169,10 +173,7 @@ func (w wire) link(is *issue, l *link) obj {
 	id := strconv.FormatInt(l.id, 10)
 	return obj{
 		"id": id, "self": w.self("issueLink", id),
-		"type": obj{
-			"id": l.kind.id, "self": w.self("issueLinkType", l.kind.id), "name": l.kind.name,
-			"inward": l.kind.inward, "outward": l.kind.outward,
-		},
+		"type": w.linkType(l.kind),
 		role: obj{
 			"id": strconv.FormatInt(other.id, 10), "key": other.key, "self": w.self("issue", strconv.FormatInt(other.id, 10)),
 			"fields": obj{
