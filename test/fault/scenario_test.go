@@ -19,7 +19,14 @@ import (
 // TestOneTicketForOneFingerprint fires two alerts about the same thing at the
 // same moment: one ticket, and the other is counted on it.
 func TestOneTicketForOneFingerprint(t *testing.T) {
-	w := newWorld(t, jirafake.Options{Seed: *seed, IndexLag: jirafake.UniformLag(100*time.Millisecond, 200*time.Millisecond)})
+	for name, o := range sites() {
+		t.Run(name, func(t *testing.T) { oneTicket(t, o) })
+	}
+}
+
+func oneTicket(t *testing.T, o jirafake.Options) {
+	o.IndexLag = jirafake.UniformLag(100*time.Millisecond, 200*time.Millisecond)
+	w := newWorld(t, o)
 	w.start(t, nil)
 	var both sync.WaitGroup
 	for _, sid := range []string{"first", "second"} {
@@ -103,7 +110,13 @@ func TestDirectoryDown(t *testing.T) {
 // TestHostileFields sends markup, mentions, links and filters in every field:
 // they arrive as inert text, and the runs succeed.
 func TestHostileFields(t *testing.T) {
-	w := newWorld(t, jirafake.Options{Seed: *seed})
+	for name, o := range sites() {
+		t.Run(name, func(t *testing.T) { hostileFields(t, o) })
+	}
+}
+
+func hostileFields(t *testing.T, o jirafake.Options) {
+	w := newWorld(t, o)
 	w.start(t, nil)
 	hostile := []string{
 		"*)(uid=*", "*)(|(objectClass=*", `\2a)`, "[~admin]", "@here", "{html}<script>alert(1)</script>", "!http://evil.example.test/x.png!",
@@ -122,8 +135,8 @@ func TestHostileFields(t *testing.T) {
 				t.Errorf("%s of %s links to %q", e.Kind, e.IssueKey, target)
 			}
 		}
-		if e.Mentions+e.Media > 0 {
-			t.Errorf("%s of %s has %d mentions and %d media", e.Kind, e.IssueKey, e.Mentions, e.Media)
+		if e.Mentions+e.Media+e.Macros > 0 {
+			t.Errorf("%s of %s has %d mentions, %d media and %d macros", e.Kind, e.IssueKey, e.Mentions, e.Media, e.Macros)
 		}
 	}
 	for _, op := range w.directory.Journal() {

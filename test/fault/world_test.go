@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/funnelsec/funnel"
 	"github.com/funnelsec/funnel/integrations/activedirectory/directoryfake"
 	"github.com/funnelsec/funnel/integrations/jira/jirafake"
 	"github.com/funnelsec/funnel/integrations/virustotal/virustotalfake"
@@ -68,7 +69,11 @@ func newWorld(t *testing.T, o jirafake.Options) *world {
 	_ = listen.Close()
 	w.server = "http://" + address
 	w.config = filepath.Join(w.dir, "funnel.yaml")
-	text := fmt.Sprintf(configuration, address, site.URL, jirafake.DefaultEmail, directory.URL(), directoryfake.DemoBaseDN, directoryfake.DemoBindName, ca, scanner.URL)
+	account := `email: "` + jirafake.DefaultEmail + `"`
+	if o.Deployment == jirafake.DataCenter {
+		account = "deployment: data_center"
+	}
+	text := fmt.Sprintf(configuration, address, site.URL, account, directory.URL(), directoryfake.DemoBaseDN, directoryfake.DemoBindName, ca, scanner.URL)
 	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +88,7 @@ data: data
 connections:
   jira:
     integration: jira
-    options: {url: "%s", email: "%s", token: "${env:FAULT_JIRA}"}
+    options: {url: "%s", %s, token: "${env:FAULT_JIRA}"}
     limits: {concurrency: 16, timeout: 5s}
   directory:
     integration: activedirectory
@@ -247,11 +252,18 @@ func (w *world) judge(acked map[string]bool) verdict {
 	return v
 }
 
+// commentName reads the name of a living comment from its property or, where the
+// site keeps none, from its mark.
 func commentName(c jirafake.Comment) string {
 	var p struct {
 		Name string `json:"name"`
 	}
 	_ = json.Unmarshal(c.Properties["funnel.comment"], &p)
+	for _, name := range []string{"enrich_user", "enrich_file", "seen"} {
+		if p.Name == "" && strings.HasSuffix(jirafake.Text(c.Body), "."+funnel.Fingerprint(name)) {
+			return name
+		}
+	}
 	return p.Name
 }
 
