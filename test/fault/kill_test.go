@@ -52,7 +52,7 @@ func TestKillNeedsTheLookUp(t *testing.T) {
 	for name, o := range sites() {
 		t.Run(name, func(t *testing.T) {
 			if name != "cloud" && !*full {
-				t.Skip("NOT RUN: one kind of tracker shows it; -full shows all")
+				t.Skip("NOT RUN: one kind of tracker shows it; -fault runs all")
 			}
 			o.IndexLag, o.LoseAnswers, o.Webhooks.Off = jirafake.UniformLag(10*time.Millisecond, 50*time.Millisecond), 0.2, true
 			v := newWorld(t, o).killUnderLoad(t, alerts, 1, []string{childBlind + "=1"})
