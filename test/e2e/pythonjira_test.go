@@ -25,8 +25,11 @@ func TestPythonJira(t *testing.T) {
 		// The client still asks for the old search, which Jira Cloud has switched off.
 		"cloud": {jirafake.Options{}, "Title\nbold text", []any{"changed", "another"}, 410.0, nil},
 		"data_center": {
-			jirafake.Options{Deployment: jirafake.DataCenter, SearchPage: 1}, "h2. Title\n\n*bold* text", []any{"changed", "another"},
-			[]any{"SIRT-1", 1.0}, []any{"SIRT-1", "SIRT-2"},
+			jirafake.Options{Deployment: jirafake.DataCenter, SearchPage: 1},
+			"h2. Title\n\n*bold* text",
+			[]any{"changed", "another"},
+			[]any{"SIRT-1", 1.0},
+			[]any{"SIRT-1", "SIRT-2"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
