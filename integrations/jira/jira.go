@@ -26,7 +26,7 @@ import (
 // Config are the options of a connection to one Jira site.
 type Config struct {
 	URL        string        `json:"url" doc:"Address of the site" example:"https://example.atlassian.net"`
-	Deployment string        `json:"deployment,omitempty" enum:"cloud,data_center" default:"cloud" doc:"Which product the site is"`
+	Deployment string        `json:"deployment,omitempty" enum:"cloud,data_center" default:"cloud" doc:"Which product the site is: cloud or data_center"`
 	Email      string        `json:"email,omitempty" doc:"Cloud: mail address of the account that Funnel uses; give it an account of its own" example:"funnel@example.com"`
 	Token      funnel.Secret `json:"token" doc:"API token of the account; in Data Center its personal access token"`
 }
