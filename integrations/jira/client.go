@@ -147,17 +147,17 @@ func (c *Client) editIssue(ctx context.Context, what, issue string, body any) er
 func (c *Client) readComments(ctx context.Context, what, issue string, start int) ([]commentBean, int, error) {
 	var page struct {
 		Comments []commentBean
-		Total    int
+		Total    *int
 	}
 	query := url.Values{"startAt": {strconv.Itoa(start)}, "maxResults": {"100"}, "orderBy": {"created"}, "expand": {"properties"}}
 	k := call{what: what, method: http.MethodGet, path: []string{"issue", issue, "comment"}, query: query, want: http.StatusOK, into: &page}
 	if err := c.do(ctx, k); err != nil {
 		return nil, 0, err
 	}
-	if page.Comments == nil {
-		return nil, 0, k.unreadable("it has no comments")
+	if page.Comments == nil || page.Total == nil {
+		return nil, 0, k.unreadable("it has no comments, or does not say how many there are")
 	}
-	return page.Comments, page.Total, nil
+	return page.Comments, *page.Total, nil
 }
 
 func (c *Client) readComment(ctx context.Context, what, issue, id string) (commentBean, error) {

@@ -67,7 +67,7 @@ func (d *dataCenter) shown(b commentBean) string {
 func (*dataCenter) search(ctx context.Context, c *Client, what string, q search, limit int, cursor string) ([]issueBean, string, error) {
 	var page struct {
 		Issues []issueBean
-		Total  int
+		Total  *int
 	}
 	offset, last, _ := strings.Cut(cursor, "/")
 	start, _ := strconv.Atoi(offset)
@@ -79,6 +79,9 @@ func (*dataCenter) search(ctx context.Context, c *Client, what string, q search,
 	}
 	if err := k.checkIssues(page.Issues); err != nil {
 		return nil, "", err
+	}
+	if page.Total == nil {
+		return nil, "", k.unreadable("it does not say how many issues there are")
 	}
 	found := page.Issues
 	if last != "" {
@@ -94,7 +97,7 @@ func (*dataCenter) search(ctx context.Context, c *Client, what string, q search,
 		found = found[at+1:]
 	}
 	next := ""
-	if seen := start - overlap + len(page.Issues); len(found) > 0 && seen < page.Total {
+	if seen := start - overlap + len(page.Issues); len(found) > 0 && seen < *page.Total {
 		next = strconv.Itoa(seen) + "/" + found[len(found)-1].ID
 	}
 	return found, next, nil

@@ -181,7 +181,38 @@ func TestOldSearchPages(t *testing.T) {
 	}
 }
 
-// TestNobodyByNumber: an answer without a name or a key names nobody.
+// TestDataCenterBadAnswers: what cannot be believed proves neither that something
+// is there nor that it is not.
+func TestDataCenterBadAnswers(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"html": "<html>", "null": "null", "no list": `{"total":0}`, "no total": `{"issues":[],"comments":[]}`, "wrong types": `{"issues":7,"comments":{},"total":"x"}`,
+		"path as id": `{"total":1,"issues":[{"id":"../x","key":"SIRT-1"}],"comments":7}`, "cut off": `{"total":0,"issues":[],"comments":[`,
+	} {
+		c := connectAs(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }), newClock().now, jirafake.Options{Deployment: jirafake.DataCenter})
+		if found, more, err := c.find(t.Context(), "searching", search{}, 10); funnel.CodeOf(err) != funnel.Unavailable {
+			t.Errorf("%s: found %v, more %v, error %v", name, found, more, err)
+		}
+		if _, found, err := c.findComment(t.Context(), effect("a"), AddCommentInput{Issue: "SIRT-1"}); funnel.CodeOf(err) != funnel.Unavailable {
+			t.Errorf("%s: found %v, error %v", name, found, err)
+		}
+	}
+	// Comments of any shape are no evidence, and no failure either.
+	c := connectAs(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/myself") {
+			_, _ = io.WriteString(w, `{"key":"me","name":"me"}`)
+			return
+		}
+		mark := strings.ReplaceAll(markOf(property{propertyEffect, effectMark{effect("a"), 1}}), `"`, `\"`)
+		_, _ = io.WriteString(w, `{"total":6,"comments":[{"id":"1"},{"id":"2","body":7},{"id":"3","body":{"type":"doc"}},{"id":"4","body":"`+mark+`"},{"id":"5","author":{"key":"you"},"body":"`+mark+`"},
+			{"id":"6","author":{"key":"me"},"body":"`+markStart+`e.1"}]}`)
+	}), newClock().now, jirafake.Options{Deployment: jirafake.DataCenter})
+	if _, found, err := c.findComment(t.Context(), effect("a"), AddCommentInput{Issue: "SIRT-1"}); found || err != nil {
+		t.Errorf("found %v, error %v", found, err)
+	}
+}
+
+// TestNobodyWithoutName: an answer without a name or a key names nobody.
 func TestNobodyWithoutName(t *testing.T) {
 	t.Parallel()
 	written := 0
