@@ -15,10 +15,11 @@ import (
 // cut.
 //
 // Every character of a text that could mean something to Jira is written as an
-// HTML entity, which Jira shows as the character and looks for no markup in. A
-// backslash would do for some of them only, and cannot escape itself: two of them
-// are a line break. So no text contains markup, whichever version of the renderer
-// or of its plugins reads it.
+// HTML entity, which Jira shows as the character and looks for no markup in
+// (atlassian-renderer, HtmlEscaper). A backslash would do for some of them only
+// (BackslashEscapeRendererComponent), and cannot escape itself: two of them are a
+// line break. So no text contains markup, whichever version of the renderer or of
+// its plugins reads it.
 func wiki(doc funnel.Document, tail string, notes ...string) string {
 	const gap = "\n\n"
 	left := maxText - units(italic(cutNote)) - len(gap)
