@@ -18,11 +18,14 @@ import (
 // whose search lags and which loses 2 % of its answers. The look-up schedule and
 // the lag are those of production divided by 100.
 func TestKill(t *testing.T) {
-	alerts, kills := 60, 3
-	if *full {
-		alerts, kills = 1000, 10
-	}
 	for name, o := range sites() {
+		alerts, kills := 60, 3
+		switch {
+		case *full:
+			alerts, kills = 1000, 10
+		case o.Deployment == jirafake.DataCenter:
+			alerts, kills = 30, 2
+		}
 		t.Run(name, func(t *testing.T) {
 			o.IndexLag = jirafake.LognormalLag(30*time.Millisecond, 1.2, 5*time.Second)
 			o.LoseAnswers, o.LateProcessing, o.LateDelay = 0.02, 0.002, 300*time.Millisecond
