@@ -183,6 +183,7 @@ type jiraOptions struct {
 	Token  funnel.Secret   `json:"token"`
 	Wait   funnel.Duration `json:"wait"`
 	Labels []string        `json:"labels"`
+	Kind   string          `json:"kind" enum:"cloud,data_center"`
 	Deep   struct {
 		Keys []funnel.Secret `json:"keys"`
 	} `json:"deep"`
@@ -202,6 +203,9 @@ func TestOptionsCheck(t *testing.T) {
 		`      deep: {keys: ["${env:A}", "canary"]}`:   "f.yaml:5:33: a secret must not stand here in plain text",
 		`      labels: [a, {b: c}]`:                    "f.yaml:5:19: connections.jira.options.labels.1: a string is expected here, not an object",
 		`      wait: soon`:                             "f.yaml:5:7: connections.jira.options.wait: the value cannot be read: a duration such as \"30s\" or \"1h30m\" is expected here",
+		`      kind: cloud`:                            "",
+		`      kind: clud`:                             "f.yaml:5:13: the value is not one that can stand here\n  5 |       kind: clud\n    |             ^\n    = did you mean \"cloud\"?",
+		`      kind: x`:                                "f.yaml:5:13: the value is not one that can stand here\n  5 |       kind: x\n    |             ^\n    = one of: cloud, data_center",
 		`      url: 7`:                                 "f.yaml:5:7: connections.jira.options.url: a string is expected here, not a number",
 	} {
 		err := options(t, head+line+"\n").Check(reflect.TypeFor[jiraOptions]())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -128,8 +129,8 @@ func (o Options) explain(err error) error {
 	return o.ErrorAt(se.Path, se.What, hint)
 }
 
-// Check reports whether the options fit a type, and whether every field of type funnel.Secret is given by a reference: without
-// reading a secret, for `funnel check`. Fields that must be there are their owner's business. The error is an Errors.
+// Check reports whether the options fit a type, whether every field of type funnel.Secret is given by a reference, and every field
+// with a tag enum by one of its values: without reading a secret, for `funnel check`. Fields that must be there are their owner's business. The error is an Errors.
 func (o Options) Check(t reflect.Type) error {
 	var errs Errors
 	if err := o.Decode(reflect.New(t).Interface()); err != nil {
@@ -148,7 +149,19 @@ func (o Options) Check(t reflect.Type) error {
 	return errs
 }
 
-// literals finds secrets that are written out.
+// choice finds a value that is none of those that its field takes.
+func (o Options) choice(n *node, values []string, errs *Errors) {
+	if slices.Contains(values, n.text) {
+		return
+	}
+	hint := "one of: " + strings.Join(values, ", ")
+	if s := Suggest(n.text, values); s != "" {
+		hint = fmt.Sprintf("did you mean %q?", s)
+	}
+	*errs = append(*errs, o.doc.err(n.line, n.column, "the value is not one that can stand here", hint))
+}
+
+// literals finds secrets that are written out, and values that their fields do not take.
 func (o Options) literals(n *node, t reflect.Type, errs *Errors) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -173,6 +186,9 @@ func (o Options) literals(n *node, t reflect.Type, errs *Errors) {
 			}
 			if child := n.child(name); child != nil {
 				o.literals(child, f.Type, errs)
+				if enum := f.Tag.Get("enum"); enum != "" && child.kind == text {
+					o.choice(child, strings.Split(enum, ","), errs)
+				}
 			}
 		}
 	case t.Kind() == reflect.Map && n.kind == mapping:

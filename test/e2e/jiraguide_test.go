@@ -42,6 +42,7 @@ func TestJiraGuide(t *testing.T) {
 	noCA := regexp.MustCompile(`(?m)^ *tls:.*\n`).ReplaceAllString(dataCenter, "")
 	said("check", 0, "is fine", noCA, playbook, source)
 	said("check", 78, "reading the authorities", dataCenter) // there is no such file here
+	said("check", 78, "did you mean \"data_center\"?", strings.Replace(noCA, "data_center", "datacenter", 1))
 	said("serve", 78, "email is for Jira Cloud", strings.Replace(noCA, "deployment:", "email: funnel@example.com\n      deployment:", 1))
 	said("serve", 78, "set deployment to data_center", strings.Replace(noCA, "      deployment: data_center\n", "", 1))
 }
