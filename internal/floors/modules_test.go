@@ -22,6 +22,7 @@ func reasons() map[string]string {
 		"github.com/prometheus/client_golang": "metrics",
 		"github.com/spf13/cobra":              "the command line",
 		"github.com/tidwall/gjson":            "Splunk's rows in one pass, numbers as they are written",
+		"golang.org/x/net":                    "public suffix list, names beyond ASCII",
 		"golang.org/x/sys":                    "file locks; SQLite and Prometheus need it too",
 		"golang.org/x/term":                   "whether the output is a terminal, and how wide",
 		"modernc.org/sqlite":                  "the embedded database, without cgo",
@@ -63,8 +64,7 @@ func reasons() map[string]string {
 		"github.com/tidwall/match":                 "with gjson",
 		"github.com/tidwall/pretty":                "with gjson",
 		"go.yaml.in/yaml/v4":                       "tests only, with kin-openapi",
-		"golang.org/x/text":                        "tests only, with kin-openapi",
-		"golang.org/x/net":                         "with go-ldap's own tests, not linked",
+		"golang.org/x/text":                        "with x/net's names beyond ASCII",
 	}
 }
 
