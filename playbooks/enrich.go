@@ -14,7 +14,14 @@ import (
 type enrichment struct {
 	name  string // of the playbook and of its comment
 	title string // what the comment is about: "User"
+	// asks reports whether there is something to look up.
+	asks func(jira.IssueEvent) bool
 }
+
+// concerns reports whether the ticket gets a comment: one of an alert always, so
+// that its reader sees that nothing was found out; one that a person wrote only
+// if something in it can be looked up.
+func (x enrichment) concerns(e jira.IssueEvent) bool { return e.Alert != nil || x.asks(e) }
 
 // comment writes what was found.
 func (x enrichment) comment(r *funnel.Run, e jira.IssueEvent, body ...funnel.Block) error {
@@ -32,7 +39,7 @@ func (x enrichment) unknown(why ...funnel.Inline) funnel.Block {
 // tells declares that the comment says what the run waits for, or why it failed.
 func (x enrichment) tells() funnel.PlaybookOption {
 	return funnel.Tells(jira.KeepComment, func(e jira.IssueEvent, s funnel.Status) (jira.KeepCommentInput, bool) {
-		return jira.KeepCommentInput{Issue: e.Key, Name: x.name, Revision: s.Revision, Body: funnel.NewDocument(x.status(s)...)}, e.Alert != nil
+		return jira.KeepCommentInput{Issue: e.Key, Name: x.name, Revision: s.Revision, Body: funnel.NewDocument(x.status(s)...)}, x.concerns(e)
 	})
 }
 

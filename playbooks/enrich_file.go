@@ -10,17 +10,20 @@ import (
 	"github.com/funnelsec/funnel/integrations/virustotal"
 )
 
-// EnrichFile comments what the virus scanners think of the file of the alert.
+// EnrichFile comments what the virus scanners think of the file that the ticket
+// is about: of its alert, or by the hash that a person wrote.
 var EnrichFile = funnel.NewPlaybook("enrich_file", "Comment what the scanners know about the file.", jira.IssueCreated, enrichFile,
 	aboutFile().tells(), funnel.Saves(6*time.Minute))
 
-func aboutFile() enrichment { return enrichment{name: "enrich_file", title: "File"} }
+func aboutFile() enrichment {
+	return enrichment{name: "enrich_file", title: "File", asks: func(e jira.IssueEvent) bool { return e.FileHash() != "" }}
+}
 
 func enrichFile(r *funnel.Run, e jira.IssueEvent) error {
-	if e.Alert == nil {
+	x := aboutFile()
+	if !x.concerns(e) {
 		return nil
 	}
-	x := aboutFile()
 	hash := e.FileHash()
 	if hash == "" {
 		return x.comment(r, e, x.unknown(funnel.Text("the alert names no file hash.")))

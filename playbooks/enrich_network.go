@@ -13,7 +13,9 @@ import (
 )
 
 // EnrichNetwork comments what the virus scanners think of the URLs, domains and
-// public IP addresses of the alert. An alert that names none gets no comment.
+// public IP addresses that the ticket is about: of its alert, or those that a
+// person wrote. A ticket without any gets no comment. What belongs to us is not
+// asked about.
 var EnrichNetwork = funnel.NewPlaybook("enrich_network", "Comment what the scanners know about URLs, domains and IP addresses.", jira.IssueCreated, enrichNetwork,
 	aboutNetwork().tells(), funnel.Settings(NetworkSettings{Most: 10}), funnel.Saves(8*time.Minute))
 
@@ -30,7 +32,12 @@ func (s NetworkSettings) Validate() error {
 	return nil
 }
 
-func aboutNetwork() enrichment { return enrichment{name: "enrich_network", title: "Network"} }
+func aboutNetwork() enrichment {
+	return enrichment{name: "enrich_network", title: "Network", asks: func(e jira.IssueEvent) bool {
+		wanted, _ := onTheNetwork(e.Observables.Observables)
+		return len(wanted) > 0
+	}}
+}
 
 // seen is what is said of one observable.
 type seen struct {
@@ -40,10 +47,7 @@ type seen struct {
 }
 
 func enrichNetwork(r *funnel.Run, e jira.IssueEvent) error {
-	if e.Alert == nil {
-		return nil
-	}
-	wanted, local := onTheNetwork(e.Observables.Observables)
+	wanted, own := onTheNetwork(e.Observables.Observables)
 	if len(wanted) == 0 {
 		return nil
 	}
@@ -69,28 +73,28 @@ func enrichNetwork(r *funnel.Run, e jira.IssueEvent) error {
 	if err != nil {
 		return err
 	}
-	return aboutNetwork().comment(r, e, networkNote(list, left, local)...)
+	return aboutNetwork().comment(r, e, networkNote(list, left, own)...)
 }
 
-// onTheNetwork returns what can be asked about, URLs first, and how many
-// addresses are left out because they are known to nobody outside.
-func onTheNetwork(all []funnel.Observable) (wanted []funnel.Observable, local int) {
+// onTheNetwork returns what can be asked about, URLs first, and how many are left
+// out because they belong to us or are known to nobody outside.
+func onTheNetwork(all []funnel.Observable) (wanted []funnel.Observable, own int) {
 	for _, kind := range []funnel.Kind{funnel.URL, funnel.Domain, funnel.IP} {
 		for _, o := range all {
 			switch {
 			case o.Kind != kind:
-			case isLocal(o):
-				local++
+			case o.Own || isLocal(o):
+				own++
 			default:
 				wanted = append(wanted, o)
 			}
 		}
 	}
-	return wanted, local
+	return wanted, own
 }
 
-// isLocal reports whether an address is one of the alert's own networks. What
-// else is not public, the look-up itself says.
+// isLocal reports whether an address is one of a private network, whatever the
+// configuration says is ours. What else is not public, the look-up itself says.
 func isLocal(o funnel.Observable) bool {
 	host := o.Value
 	if o.Kind == funnel.URL {
@@ -158,7 +162,7 @@ func differing(value, from string) string {
 }
 
 // networkNote is a table of the verdicts; its title is the worst of them.
-func networkNote(list []seen, left, local int) []funnel.Block {
+func networkNote(list []seen, left, own int) []funnel.Block {
 	rows := make([][][]funnel.Inline, len(list))
 	worst := funnel.Verdict{}
 	for i, s := range list {
@@ -185,8 +189,8 @@ func networkNote(list []seen, left, local int) []funnel.Block {
 	if left > 0 {
 		notes = append(notes, fmt.Sprintf("%d more were not looked up: the playbook's limit for one ticket is reached.", left))
 	}
-	if local > 0 {
-		notes = append(notes, fmt.Sprintf("Addresses of local networks are not asked about: %d.", local))
+	if own > 0 {
+		notes = append(notes, fmt.Sprintf("What belongs to us is not asked about: %d.", own))
 	}
 	if len(notes) > 0 {
 		blocks = append(blocks, funnel.Paragraph(funnel.Text(strings.Join(notes, " "))))

@@ -34,6 +34,9 @@ func TestEnrichNetwork(t *testing.T) {
 		observable(funnel.IP, "10.20.1.2"), observable(funnel.IP, "192.88.99.66"), observable(funnel.Domain, "a.example.net"), user("jdoe"),
 		observable(funnel.URL, "http://a.example.net/x?y=1"), observable(funnel.URL, "http://10.1.1.1/"),
 	)
+	ours := observable(funnel.Domain, "corp.example.com")
+	ours.Own = true
+	event.Observables.Observables = append(event.Observables.Observables, ours)
 	r := funneltest.Run(t, EnrichNetwork, event, networked(funnel.Suspicious))
 	if paths := r.Paths(); len(paths) != 4 || !strings.HasPrefix(paths[0], "look/url-") || !strings.HasPrefix(paths[1], "look/domain-") || !strings.HasPrefix(paths[2], "look/ip-") {
 		t.Fatalf("steps %v", paths)
@@ -46,7 +49,7 @@ url | hxxp://a[.]example[.]net/x?y=1 | suspicious (9 of 70) | leads to hxxps://e
 domain | a.example.net | suspicious (9 of 70) | registered 2026-02-03; registrar R
 ip | 192.88.99.66 | suspicious (9 of 70) | network 192.0.2.0/24; of O; country NL
 
-Addresses of local networks are not asked about: 2.
+What belongs to us is not asked about: 3.
 `)
 }
 

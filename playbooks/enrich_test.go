@@ -185,14 +185,33 @@ func TestFailedLookUp(t *testing.T) {
 	}
 }
 
+// A ticket that a person wrote is enriched by what is named in it. If that is
+// nothing, or ours, nothing is said, not even that something failed.
 func TestPeoplesIssues(t *testing.T) {
 	t.Parallel()
-	e := created(user("jdoe"), hash())
-	e.Alert = nil
+	ours := observable(funnel.Domain, "corp.example.com")
+	ours.Own = true
+	answers := networked(funnel.Clean)
+	answers["virustotal.file_report"] = funneltest.Always(virustotal.Report{Hash: md5})
+	answers["activedirectory.lookup_user"] = funneltest.Always(activedirectory.User{})
 	for _, p := range []*funnel.Playbook{EnrichUser, EnrichFile, EnrichNetwork} {
-		wantPaths(t, funneltest.Run(t, p, e, nil), "")
-		if in, told := funneltest.Tell[jira.KeepCommentInput](t, p, e, funnel.Status{State: "failed"}); told {
-			t.Errorf("%s tells about an issue of a person: %+v", p.Name, in)
+		for _, c := range []struct {
+			about []funnel.Observable
+			says  string // the playbook that comments, "" for none
+		}{
+			{nil, ""},
+			{[]funnel.Observable{ours, observable(funnel.IP, "10.0.0.1"), observable(funnel.Email, "jdoe@example.com")}, ""},
+			{[]funnel.Observable{user("jdoe")}, "enrich_user"},
+			{[]funnel.Observable{hash()}, "enrich_file"},
+			{[]funnel.Observable{observable(funnel.Domain, "a.example.net")}, "enrich_network"},
+		} {
+			e := created(c.about...)
+			e.Alert = nil
+			r := funneltest.Run(t, p, e, answers)
+			_, told := funneltest.Tell[jira.KeepCommentInput](t, p, e, funnel.Status{State: "failed"})
+			if want := c.says == p.Name; r.Err != nil || want != (len(r.Calls) == 2) || told != want || !want && len(r.Calls) > 0 {
+				t.Errorf("%s on %v: steps %v, told %v, error %v", p.Name, c.about, r.Paths(), told, r.Err)
+			}
 		}
 	}
 }

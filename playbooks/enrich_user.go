@@ -11,17 +11,19 @@ import (
 	"github.com/funnelsec/funnel/integrations/jira"
 )
 
-// EnrichUser comments who the user of the alert is.
+// EnrichUser comments who the user of the ticket's alert is.
 var EnrichUser = funnel.NewPlaybook("enrich_user", "Comment who the user is.", jira.IssueCreated, enrichUser,
 	aboutUser().tells(), funnel.Saves(4*time.Minute))
 
-func aboutUser() enrichment { return enrichment{name: "enrich_user", title: "User"} }
+func aboutUser() enrichment {
+	return enrichment{name: "enrich_user", title: "User", asks: func(e jira.IssueEvent) bool { return e.Observable(funnel.User) != "" }}
+}
 
 func enrichUser(r *funnel.Run, e jira.IssueEvent) error {
-	if e.Alert == nil { // an issue that a person made names nobody
+	x := aboutUser()
+	if !x.concerns(e) {
 		return nil
 	}
-	x := aboutUser()
 	account := e.Observable(funnel.User)
 	if account == "" {
 		return x.comment(r, e, x.unknown(funnel.Text("the alert names no user.")))

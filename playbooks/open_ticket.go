@@ -157,7 +157,14 @@ func alertDescription(e splunk.AlertEvent, decided decision, splunkURL string) f
 	if list := e.Observables.Observables; len(list) > 0 {
 		var items [][]funnel.Inline
 		for _, o := range list[:min(len(list), maxFields)] {
-			items = append(items, funnel.Item(funnel.Text(string(o.Kind)+": "), funnel.Fixed(funnel.Data(clip(o.Value, maxValue)))))
+			item := funnel.Item(funnel.Text(string(o.Kind)+": "), funnel.Fixed(funnel.Data(clip(o.Value, maxValue))))
+			switch {
+			case o.Own:
+				item = append(item, funnel.Text(" (ours)"))
+			case o.Field == "text":
+				item = append(item, funnel.Text(" (named in the text)"))
+			}
+			items = append(items, item)
 		}
 		blocks = append(blocks, funnel.Heading(3, funnel.Text("What can be looked up")), funnel.List(items...))
 		blocks = append(blocks, andMore(len(list), "values")...)

@@ -49,7 +49,12 @@ func alert() splunk.AlertEvent {
 			{Name: "file_hash", Values: []string{"44d88612fea8a8f36de82e1278abb02f"}},
 			{Name: "user", Values: []string{`CORP\jdoe`, "j.doe"}},
 		},
-		Observables: funnel.Observables{Observables: []funnel.Observable{{Kind: funnel.User, Value: `CORP\jdoe`}, {Kind: funnel.MD5, Value: "44d88612fea8a8f36de82e1278abb02f"}}},
+		Observables: funnel.Observables{Observables: []funnel.Observable{
+			{Kind: funnel.User, Value: `CORP\jdoe`},
+			{Kind: funnel.MD5, Value: "44d88612fea8a8f36de82e1278abb02f"},
+			{Kind: funnel.IP, Value: "10.0.0.7", Own: true},
+			{Kind: funnel.Domain, Value: "evil.example.net", Field: "text"},
+		}},
 	}
 }
 
@@ -79,6 +84,8 @@ What can be looked up
 
 - user: CORP\jdoe
 - md5: 44d88612fea8a8f36de82e1278abb02f
+- ip: 10.0.0.7 (ours)
+- domain: evil.example.net (named in the text)
 
 Fields
 

@@ -23,6 +23,7 @@ import (
 	"github.com/funnelsec/funnel/internal/httpapi"
 	"github.com/funnelsec/funnel/internal/intake"
 	"github.com/funnelsec/funnel/internal/metrics"
+	"github.com/funnelsec/funnel/internal/observables"
 	"github.com/funnelsec/funnel/internal/queue"
 	"github.com/funnelsec/funnel/internal/secret"
 	"github.com/funnelsec/funnel/internal/store"
@@ -186,7 +187,10 @@ func (a *App) assemble(sources []intake.Source, settings map[string][]byte) {
 	for name, l := range a.links {
 		l.governor.OnFree(func() { a.queue.Freed(name) })
 	}
-	receiver := intake.New(intake.Options{Inbox: a.store, Sources: sources, Match: match, Wake: a.queue.Add, Clock: a.o.Clock, Log: a.log, Metrics: a.metrics})
+	receiver := intake.New(intake.Options{
+		Inbox: a.store, Sources: sources, Match: match, Wake: a.queue.Add, Clock: a.o.Clock, Log: a.log, Metrics: a.metrics,
+		Observe: observables.NewOurs(c.Observables.OwnDomains, c.Observables.OwnNetworks).Observe,
+	})
 	a.gauges()
 	host, _, _ := net.SplitHostPort(c.Server.Listen)
 	hosts := []string{host}

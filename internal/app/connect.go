@@ -186,7 +186,7 @@ func (a *App) sources() ([]intake.Source, error) {
 		a.saw(secrets...)
 		source := intake.Source{
 			Name: name, Triggers: triggers, Connection: s.Connection, Auth: authOf(string(s.Auth.Kind), secrets), MaxBody: int(s.MaxBody),
-			Fields: s.Fields, Fingerprint: s.Fingerprint,
+			Fields: s.Fields, Fingerprint: s.Fingerprint, Text: s.Text,
 		}
 		if l := a.links[s.Connection]; l != nil {
 			source.Account = l.knownAccount

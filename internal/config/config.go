@@ -4,6 +4,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/funnelsec/funnel"
@@ -17,6 +18,7 @@ type Config struct {
 	Connections map[string]Connection
 	Sources     map[string]Source
 	Playbooks   map[string]Playbook // a playbook that is not named here is enabled and has no options
+	Observables Observables
 	Engine      Engine
 	Notify      *Notify // nil: nobody is told
 
@@ -48,7 +50,8 @@ type Source struct {
 	Connection  string                   // "" if the trigger belongs to none
 	Options     Options                  // for the trigger to judge
 	Fingerprint []string                 // fields that make two alerts the same matter; empty: the trigger's own
-	Fields      map[funnel.Kind][]string // the fields that hold observables of a kind; empty: the trigger's own
+	Fields      map[funnel.Kind][]string // the fields that hold observables of a kind, none if the list is empty; a kind that is absent: the trigger's own
+	Text        []string                 // the fields with free text in which observables are looked for; nil: the trigger's own, empty: none
 	MaxBody     int64                    // bytes; default 1 MiB, at most 8 MiB
 }
 
@@ -74,6 +77,12 @@ type Playbook struct {
 	Name    string
 	Enabled bool // default true
 	Options Options
+}
+
+// Observables says what belongs to us, so that no outside service is asked about it.
+type Observables struct {
+	OwnDomains  []string       // with all names below them
+	OwnNetworks []netip.Prefix // nil: the private networks
 }
 
 // Engine is how runs are worked on.

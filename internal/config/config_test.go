@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/observables"
 	"github.com/funnelsec/funnel/internal/secret"
 )
 
@@ -33,6 +35,9 @@ func TestExampleIsWhole(t *testing.T) {
 	}
 	if got, want := c.Connections["jira"].Limits, (funnel.Limits{Concurrency: 4, Rate: 10, Per: time.Second, Daily: 20000, Timeout: 30 * time.Second}); got != want {
 		t.Errorf("got %+v", got)
+	}
+	if o := c.Observables; len(o.OwnDomains) != 2 || !slices.Equal(o.OwnNetworks, observables.PrivateNetworks()) {
+		t.Errorf("got %+v", o)
 	}
 	if c.Data != "/var/lib/funnel" || c.Server.PublicURL != "https://funnel.example.com" || c.Notify == nil || c.Notify.Secret.IsZero() {
 		t.Errorf("got %+v", c)
@@ -59,6 +64,27 @@ func TestDefaults(t *testing.T) {
 		}
 		if c.Server.Listen != "127.0.0.1:8080" || c.Server.PublicURL != "http://127.0.0.1:8080" || c.Data != "/etc/funnel/data" || c.Engine.Workers != 32 || c.Notify != nil {
 			t.Errorf("%q: got %+v", src, c)
+		}
+	}
+}
+
+// An empty list says "none", an absent one "the default".
+func TestNoneIsNotTheDefault(t *testing.T) {
+	t.Parallel()
+	const source = "sources: {s: {trigger: splunk.alert, auth: {none: true}%s}}\n"
+	for _, c := range []struct{ src, want string }{
+		{fmt.Sprintf(source, ""), "map[] [] true; [] [] true"},
+		{fmt.Sprintf(source, ", text: [], fields: {ip: []}") + "observables: {own_networks: []}", "map[ip:[]] [] false; [] [] false"},
+		{fmt.Sprintf(source, ", text: message") + "observables: {own_domains: corp.example.com, own_networks: 2001:db8::1}", "map[] [message] false; [corp.example.com] [2001:db8::1/128] false"},
+	} {
+		cfg, err := Parse("f.yaml", []byte(c.src))
+		if err != nil {
+			t.Errorf("%s: %v", c.src, err)
+			continue
+		}
+		s, o := cfg.Sources["s"], cfg.Observables
+		if got := fmt.Sprintf("%v %v %v; %v %v %v", s.Fields, s.Text, s.Text == nil, o.OwnDomains, o.OwnNetworks, o.OwnNetworks == nil); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.src, got, c.want)
 		}
 	}
 }

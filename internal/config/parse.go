@@ -88,6 +88,7 @@ func (r *reader) config(c *Config) {
 		o.done()
 		c.Playbooks[name] = p
 	})
+	r.observables(top.get("observables"), &c.Observables)
 	r.engine(top.get("engine"), &c.Engine)
 	c.Notify = r.notify(top.get("notify"))
 	top.done()

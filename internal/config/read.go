@@ -219,6 +219,15 @@ func (o *object) texts(key, example string, into *[]string) *node {
 	return n
 }
 
+// textsOrNone is texts, and an empty list is a list that is empty, not nil.
+func (o *object) textsOrNone(key, example string, into *[]string) {
+	if n := o.get(key); n != nil && n.kind == list && len(n.items) == 0 {
+		*into = []string{}
+		return
+	}
+	o.texts(key, example, into)
+}
+
 func (r *reader) texts(n *node, label, example string, into *[]string) {
 	items := n.items
 	if n.kind == text {

@@ -128,7 +128,7 @@ func (r *reader) source(c *Config, name string, at entry, o *object) Source {
 		f := r.object(n, o.path("fields"))
 		for _, kind := range funnel.Kinds() {
 			var fields []string
-			if f.texts(string(kind), string(kind)+": [field_name]", &fields); fields != nil {
+			if f.textsOrNone(string(kind), string(kind)+": [field_name], or "+string(kind)+": [] for none", &fields); fields != nil {
 				if out.Fields == nil {
 					out.Fields = map[funnel.Kind][]string{}
 				}
@@ -137,6 +137,7 @@ func (r *reader) source(c *Config, name string, at entry, o *object) Source {
 		}
 		f.done()
 	}
+	o.textsOrNone("text", "text: [message, description], or text: [] for none", &out.Text)
 	o.size("max_body", 1<<10, mostMaxBody, &out.MaxBody)
 	o.done()
 	return out

@@ -28,14 +28,14 @@ func (s Source) freeKeys() bool {
 
 // decode lets each of the source's triggers read the delivery. If none finds an
 // event in it, the error is Ignored with their reasons.
-func (s Source) decode(header http.Header, body []byte, now time.Time) ([]arrival, error) {
+func (in *Intake) decode(s Source, header http.Header, body []byte, now time.Time) ([]arrival, error) {
 	var all []arrival
 	var why []string
 	account := s.account()
 	for _, t := range s.Triggers {
 		found, err := t.Decode(funnel.Request{
 			Source: s.Name, Header: header, Body: body, ReceivedAt: now, Connection: s.Connection, Account: account,
-			Fields: s.Fields, Fingerprint: s.Fingerprint,
+			Fields: s.Fields, Fingerprint: s.Fingerprint, Text: s.Text, Observe: in.o.Observe,
 		})
 		var ignored funnel.Ignored
 		switch {

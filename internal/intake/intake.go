@@ -40,6 +40,7 @@ type Source struct {
 	MaxBody     int // bytes
 	Fields      map[funnel.Kind][]string
 	Fingerprint []string
+	Text        []string // the fields with free text; nil: the trigger's own
 	// Account returns our own account at the connection, "" if it is not known.
 	Account func() string
 }
@@ -50,6 +51,9 @@ type Options struct {
 	Sources []Source
 	Match   func(trigger string) []string // the playbooks that run for a trigger's events
 	Wake    func(runs ...int64)           // told which runs can start
+	// Observe makes an event's observables of those of its fields and of its text;
+	// nil keeps those of its fields.
+	Observe func(mapped []funnel.Observable, text string) []funnel.Observable
 	Clock   func() time.Time
 	Log     *slog.Logger
 	Metrics *metrics.Metrics
@@ -221,7 +225,7 @@ func (in *Intake) accept(s Source, header http.Header, body []byte, now time.Tim
 	if err := schema.Check(body, schema.Limits{Bytes: s.MaxBody, FreeKeys: s.freeKeys()}); err != nil {
 		return Result{}, refuse(err)
 	}
-	arrivals, err := s.decode(header, body, now)
+	arrivals, err := in.decode(s, header, body, now)
 	var ignored funnel.Ignored
 	switch {
 	case errors.As(err, &ignored):

@@ -4,9 +4,11 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/net/publicsuffix"
 
 	"github.com/funnelsec/funnel"
 )
@@ -56,6 +58,36 @@ func NewOurs(domains []string, networks []netip.Prefix) *Ours {
 		o.domains = append(o.domains, plainName(d))
 	}
 	return o
+}
+
+// CheckOwnDomain says what is wrong with the name of a domain of ours and what to
+// do about it, "" if nothing.
+func CheckOwnDomain(name string) (what, hint string) {
+	const example = "write a domain such as corp.example.com; the names below it count, too"
+	plain := plainName(name)
+	s := scanner{tok: []byte(plain)}
+	switch {
+	case s.ascii(0, len(plain)) == "":
+		return strconv.Quote(shorten(name)) + " is no domain", example
+	case addressLike(plain):
+		return name + " is an address", "addresses and networks belong to own_networks"
+	}
+	if suffix, icann := publicsuffix.PublicSuffix(plain); icann && suffix == plain {
+		return "everybody's domains are below " + name, example
+	}
+	return "", ""
+}
+
+func addressLike(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil
+}
+
+func shorten(text string) string {
+	if len(text) <= maxName {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxName], "") + "…"
 }
 
 // plainName returns a name in lower case and ASCII, without a dot at its end.
