@@ -179,7 +179,7 @@ func (p *progress) judge(alerts []mockscan.Detection, sender *splunkfake.Sender,
 	for _, d := range alerts {
 		if acked[d.ID] && d.Kind != mockscan.Repeat {
 			want++
-			if d.Link != (mockscan.Link{}) {
+			if d.Link != (mockscan.Link{}) || d.Kind == mockscan.Hostile { // its signature names a URL
 				linked++
 			}
 			if len(d.Rows()) > 1 {
