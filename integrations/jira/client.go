@@ -60,6 +60,8 @@ type dialect interface {
 	assignable(issue, text string) url.Values
 	// content is the request for the content of a file whose id and name are checked.
 	content(k *call, a attachmentBean)
+	// account is the value that tells accounts apart.
+	account(p person) string
 	// accounts is what people call the value that tells accounts apart.
 	accounts() string
 	// names reports whether the text names the person and nobody else by accident.
@@ -101,13 +103,14 @@ func (c *Client) myself(ctx context.Context) (string, error) {
 	if err := c.do(ctx, k); err != nil {
 		return "", err
 	}
-	if me.id() == "" {
-		return "", k.unreadable("it does not say which account that is")
+	account := c.dialect.account(me)
+	if account == "" {
+		return "", k.unreadable("it does not say which account that is; check the connection's deployment")
 	}
 	c.mu.Lock()
-	c.account = me.id()
+	c.account = account
 	c.mu.Unlock()
-	return me.id(), nil
+	return account, nil
 }
 
 func (c *Client) createIssue(ctx context.Context, what string, body any) (id, key string, err error) {
@@ -337,7 +340,7 @@ func (c *Client) refused(k call, res *http.Response, answer []byte) error {
 		e.Narrow = true // the credential works
 		return e
 	case status == http.StatusNotFound && !jira && k.harmless() && !k.page:
-		return fail(funnel.Unavailable, "the answer is not found, but not Jira's own; check the connection's url")
+		return fail(funnel.Unavailable, "the answer is not found, but not Jira's own; check the connection's url and deployment")
 	case status == http.StatusNotFound:
 		return fail(funnel.NotFound, "Jira does not have it or does not show it to the account")
 	case status == http.StatusConflict:

@@ -59,6 +59,8 @@ func (cloud) content(k *call, a attachmentBean) {
 	k.query = url.Values{"redirect": {"false"}} // else Jira answers with the address of a media server
 }
 
+func (cloud) account(p person) string { return p.AccountID }
+
 func (cloud) accounts() string { return "an account ID" }
 
 func (cloud) names(u userBean, text string) bool {

@@ -112,6 +112,8 @@ func (*dataCenter) content(k *call, a attachmentBean) {
 	k.page, k.path = true, []string{"secure", "attachment", a.ID, url.PathEscape(a.Filename)}
 }
 
+func (*dataCenter) account(p person) string { return p.Key }
+
 func (*dataCenter) accounts() string { return "a login name" }
 
 func (*dataCenter) names(u userBean, text string) bool {

@@ -181,6 +181,26 @@ func TestOldSearchPages(t *testing.T) {
 	}
 }
 
+// TestOtherProduct: the error of a connection to the other product says what to
+// look at.
+func TestOtherProduct(t *testing.T) {
+	t.Parallel()
+	for _, d := range []jirafake.Deployment{jirafake.Cloud, jirafake.DataCenter} {
+		other := map[jirafake.Deployment]jirafake.Deployment{jirafake.Cloud: jirafake.DataCenter, jirafake.DataCenter: jirafake.Cloud}[d]
+		site := jirafake.New(jirafake.Options{Deployment: d})
+		t.Cleanup(site.Close)
+		err := connectAs(t, site, newClock().now, jirafake.Options{Deployment: other}).Check(t.Context())
+		switch d {
+		case jirafake.DataCenter: // version 3 of the API is not there, and Basic is no personal access token
+			wantCode(t, err, funnel.Unauthorized, "check the connection's email and token")
+		case jirafake.Cloud: // which takes a bearer token, here the same one, and has no user keys
+			wantCode(t, err, funnel.Unavailable, "which account")
+		}
+	}
+	absent := connectTo(t, http.NotFoundHandler(), newClock().now)
+	wantCode(t, absent.Check(t.Context()), funnel.Unavailable, "check the connection's url and deployment")
+}
+
 // TestDataCenterBadAnswers: what cannot be believed proves neither that something
 // is there nor that it is not.
 func TestDataCenterBadAnswers(t *testing.T) {
