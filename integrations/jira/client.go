@@ -28,6 +28,7 @@ type Client struct {
 	dialect dialect
 	log     *slog.Logger
 	clock   func() time.Time
+	secrets []string // what must not be told, should Jira tell it
 
 	mu      sync.Mutex
 	account string // our own accountId, in Data Center our user key; "" until Jira has told it
@@ -76,8 +77,21 @@ func newClient(env funnel.Env, base *url.URL, config Config) *Client {
 		c.dialect = &dataCenter{}
 	}
 	credential := c.dialect.credential(config)
+	_, sent, _ := strings.Cut(credential, " ")
+	c.secrets = []string{sent, config.Token.Reveal()}
 	c.http = env.HTTP(base, func(h http.Header) { h.Set("Authorization", credential) })
 	return c
+}
+
+// mask takes the credential out of an answer that sends it back, as debugging
+// pages and proxies do.
+func (c *Client) mask(answer []byte) []byte {
+	for _, secret := range c.secrets {
+		if secret != "" {
+			answer = bytes.ReplaceAll(answer, []byte(secret), []byte("[secret]"))
+		}
+	}
+	return answer
 }
 
 // Check reports whether the site answers and accepts the credential.
@@ -322,7 +336,7 @@ func (k call) unreadable(why string) error {
 
 // refused turns an answer that is not a success into an Error.
 func (c *Client) refused(k call, res *http.Response, answer []byte) error {
-	said, jira := complaint(answer)
+	said, jira := complaint(c.mask(answer))
 	fail := func(code funnel.Code, text string) *funnel.Error {
 		if said != "" {
 			text += ": " + said

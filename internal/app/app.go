@@ -47,19 +47,20 @@ const maxConnections, maxPerCaller = 4096, 256
 
 // App is a server.
 type App struct {
-	o       Options
-	log     *slog.Logger
-	secrets []secret.Secret
-	store   *store.Store
-	links   map[string]*link
-	tokens  *auth.Tokens
-	metrics *metrics.Metrics
-	queue   *queue.Queue
-	engine  *engine.Engine
-	started time.Time
-	handler http.Handler
-	server  *http.Server
-	listen  net.Listener
+	o        Options
+	log      *slog.Logger
+	secrets  []secret.Secret
+	redactor *secret.Redactor
+	store    *store.Store
+	links    map[string]*link
+	tokens   *auth.Tokens
+	metrics  *metrics.Metrics
+	queue    *queue.Queue
+	engine   *engine.Engine
+	started  time.Time
+	handler  http.Handler
+	server   *http.Server
+	listen   net.Listener
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -126,7 +127,8 @@ func (a *App) sourcesAndLinks(ctx context.Context) ([]intake.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler.set(secret.NewHandler(a.o.Log, secret.NewRedactor(a.secrets...)))
+	a.redactor = secret.NewRedactor(a.secrets...)
+	handler.set(secret.NewHandler(a.o.Log, a.redactor))
 	return sources, nil
 }
 
@@ -167,7 +169,7 @@ func (a *App) assemble(sources []intake.Source, settings map[string][]byte) {
 		Journal: a.store, Registry: a.o.Registry, Connections: map[string]*engine.Connection{}, Match: match, Settings: settings,
 		Lookups: c.Engine.Lookups, Quiet: c.Engine.Quiet, TellAfter: c.Engine.TellAfter, Attempts: c.Engine.Attempts,
 		RunURL: func(run int64) string { return fmt.Sprintf("%s/api/v1/runs/%d", c.Server.PublicURL, run) },
-		Clock:  a.o.Clock, Log: a.log, Metrics: a.metrics,
+		Clock:  a.o.Clock, Log: a.log, Metrics: a.metrics, Mask: a.redactor.RedactBytes,
 	}
 	for name, l := range a.links {
 		options.Connections[name] = &l.Connection

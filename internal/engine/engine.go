@@ -85,6 +85,9 @@ type Options struct {
 	// Backoff returns the wait before the next try, after n that count.
 	Backoff func(n int) time.Duration
 	Notify  *Notifier // nil: nobody
+	// Mask takes secrets out of what an action returns, should the outside system
+	// have sent them back. Nil: nothing is looked for.
+	Mask    func([]byte) []byte
 	RunURL  func(run int64) string
 	Clock   func() time.Time
 	Log     *slog.Logger

@@ -226,6 +226,7 @@ func (x *exec) resolve(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 	}
 	r, err := fenced(x, conn, spec.ID+" (look-up)", func(ctx context.Context) (r found, err error) {
 		if r.out, r.ok, err = spec.Find(ctx, conn.Client, key, s.Input); err != nil || r.ok {
+			r.out = x.e.mask(r.out)
 			return r, err
 		}
 		r.fresh = true

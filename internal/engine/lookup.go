@@ -117,8 +117,34 @@ func (x *exec) park(s *record.Step, conn *Connection, b *upstream.Blocked) {
 // invoke makes one attempt, fenced against panics and bounded in time.
 func (x *exec) invoke(spec *funnel.ActionSpec, conn *Connection, s *record.Step, attempt funnel.Attempt) (out []byte, err error) {
 	return fenced(x, conn, spec.ID, func(ctx context.Context) ([]byte, error) {
-		return spec.Invoke(funnel.WithAttempt(ctx, attempt), conn.Client, s.Input)
+		out, err := spec.Invoke(funnel.WithAttempt(ctx, attempt), conn.Client, s.Input)
+		return x.e.mask(out), err
 	})
+}
+
+// mask takes secrets out of an outcome.
+func (e *Engine) mask(b []byte) []byte {
+	if e.o.Mask == nil {
+		return b
+	}
+	return e.o.Mask(b)
+}
+
+// maskError takes secrets out of what an error says. One that says none stays as
+// it is; of another the cause goes, for nobody knows what is in it.
+func (e *Engine) maskError(err error) error {
+	var said *funnel.Error
+	if e.o.Mask == nil || !errors.As(err, &said) {
+		return err
+	}
+	text := said.Error()
+	masked := string(e.o.Mask([]byte(text)))
+	if masked == text {
+		return err
+	}
+	clean := *said
+	clean.Message, clean.Err = masked, nil
+	return &clean
 }
 
 func fenced[T any](x *exec, conn *Connection, what string, fn func(context.Context) (T, error)) (v T, err error) {
@@ -134,7 +160,7 @@ func fenced[T any](x *exec, conn *Connection, what string, fn func(context.Conte
 	if err != nil && ctx.Err() != nil && funnel.CodeOf(err) == funnel.Internal {
 		err = &funnel.Error{Code: funnel.Uncertain, Message: fmt.Sprintf("%s did not answer within %s", what, conn.Timeout), Err: err}
 	}
-	return v, err
+	return v, x.e.maskError(err)
 }
 
 // again decides what follows a failed attempt that surely changed nothing: a

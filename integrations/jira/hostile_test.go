@@ -1,0 +1,41 @@
+package jira
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/funnelsec/funnel/funneltest"
+	"github.com/funnelsec/funnel/integrations/jira/jirafake"
+)
+
+func TestHostileJira(t *testing.T) {
+	funneltest.HostileHTTP(t, funneltest.Hostile{
+		Integration: Integration(),
+		Options: func(base string) string {
+			return `{"url":"` + base + `","email":"` + jirafake.DefaultEmail + `","token":"` + jirafake.DefaultToken + `"}`
+		},
+		Secrets: []string{jirafake.DefaultToken, base64.StdEncoding.EncodeToString([]byte(jirafake.DefaultEmail + ":" + jirafake.DefaultToken))},
+		Healthy: func(t testing.TB) http.Handler {
+			site := jirafake.New(jirafake.Options{Seed: 1})
+			t.Cleanup(site.Close)
+			person := jirafake.Person{AccountID: "712020:00000000-0000-4000-8000-00000000a001", DisplayName: "J. Doe", Email: "jdoe@example.com"}
+			for _, summary := range []string{"one", "two"} {
+				if _, err := site.PersonCreates(person, jirafake.NewIssue{Project: "SIRT", Type: "Task", Summary: summary, Labels: []string{"funnel"}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := site.PersonComments(person, "SIRT-1", "a comment"); err != nil {
+				t.Fatal(err)
+			}
+			return site
+		},
+		Reads: func(_, path string) bool {
+			return strings.HasSuffix(path, "/search/jql") || strings.HasSuffix(path, "/search")
+		},
+		// People's comments count too.
+		Inputs:         map[string]string{"jira.update_comment": `{"issue":"SIRT-1","id":"20001","body":"Seen."}`},
+		StatusSuffices: func(_, path string) bool { return strings.HasSuffix(path, "/issueLink") },
+	})
+}
