@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"regexp"
 	"runtime"
@@ -339,5 +341,11 @@ func decodeStrict[T any](input []byte) (T, error) {
 	var v T
 	dec := json.NewDecoder(bytes.NewReader(input))
 	dec.DisallowUnknownFields()
-	return v, dec.Decode(&v)
+	if err := dec.Decode(&v); err != nil {
+		return v, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return v, errors.New("something follows the JSON")
+	}
+	return v, nil
 }

@@ -21,6 +21,7 @@ type sloppy struct {
 	http    *http.Client
 	base    *url.URL
 	mistake string
+	name    string
 }
 
 type note struct {
@@ -55,6 +56,7 @@ func (c *sloppy) send(ctx context.Context, method string, in note) (note, error)
 		if bad != nil {
 			return note{}, funnel.Errorf(funnel.Internal, "building")
 		}
+		req.Header.Set("User-Agent", "funnel/"+c.name)
 		if res, err = client.Do(req); err == nil {
 			break
 		}
@@ -119,7 +121,7 @@ func sloppyIntegration(mistake string) Hostile {
 			Name: "notes", Summary: "Keeps notes.",
 			Connect: funnel.Connect(func(_ context.Context, env funnel.Env, o struct{ URL string }) (*sloppy, error) {
 				base, err := url.Parse(o.URL)
-				return &sloppy{http: env.HTTP(base, func(h http.Header) { h.Set("Authorization", "Bearer t0ken-0f-notes") }), base: base, mistake: mistake}, err
+				return &sloppy{http: env.HTTP(base, func(h http.Header) { h.Set("Authorization", "Bearer t0ken-0f-notes") }), base: base, mistake: mistake, name: env.Connection}, err
 			}),
 			Actions: []funnel.AnyAction{
 				funnel.NewAction("notes.get_note", "Get a note.", funnel.Reads, (*sloppy).Get),

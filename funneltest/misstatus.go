@@ -3,6 +3,7 @@ package funneltest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/funnelsec/funnel"
@@ -11,7 +12,7 @@ import (
 // statuses are refusals of every kind. Their bodies send the credential back, or
 // are pages.
 func statuses(trap string) (list []misbehaviour) {
-	refusal := codes(funnel.Invalid, funnel.Unavailable)
+	refusal := slices.Clip(codes(funnel.Invalid, funnel.Unavailable))
 	kinds := []struct {
 		status int
 		want   func(attack) []funnel.Code
@@ -21,10 +22,10 @@ func statuses(trap string) (list []misbehaviour) {
 		{402, either(refusal, codes(funnel.Invalid))},
 		{403, answers(funnel.Unauthorized)},
 		{404, either(codes(funnel.NotFound, funnel.Unavailable, fine), codes(funnel.NotFound))},
-		{405, either(refusal, codes(funnel.Invalid))},
+		{405, either(append(refusal, funnel.NotFound), codes(funnel.Invalid))},
 		{406, either(refusal, codes(funnel.Invalid))},
 		{408, broken},
-		{409, either(codes(funnel.Conflict, funnel.Unavailable), codes(funnel.Conflict))},
+		{409, either(append(refusal, funnel.Conflict), codes(funnel.Conflict))},
 		{410, either(codes(funnel.Invalid, funnel.NotFound, funnel.Unavailable), codes(funnel.Invalid, funnel.NotFound))},
 		{413, either(refusal, codes(funnel.Invalid))},
 		{414, either(refusal, codes(funnel.Invalid))},

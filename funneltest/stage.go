@@ -3,6 +3,7 @@ package funneltest
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"io"
 	"net"
 	"net/http"
@@ -20,6 +21,7 @@ type stage struct {
 	healthy  http.Handler
 	at       int // the first request that is answered badly; -1: none
 	play     func(*wire)
+	stamp    string // names our client in the User-Agent: on a busy machine others may ask at a port that was theirs
 	listener net.Listener
 	wait     sync.WaitGroup
 
@@ -42,7 +44,7 @@ func newStage(t testing.TB, healthy http.Handler, at int, play func(*wire)) *sta
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{t: t, healthy: healthy, at: at, play: play, listener: l, conns: map[net.Conn]bool{}}
+	s := &stage{t: t, healthy: healthy, at: at, play: play, stamp: rand.Text(), listener: l, conns: map[net.Conn]bool{}}
 	s.wait.Go(s.accept)
 	return s
 }
@@ -77,7 +79,7 @@ func (s *stage) accept() {
 func (s *stage) serve(conn net.Conn) {
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	r, err := http.ReadRequest(bufio.NewReader(conn))
-	if err != nil {
+	if err != nil || r.UserAgent() != "funnel/"+s.stamp {
 		return
 	}
 	body, err := io.ReadAll(r.Body)

@@ -1,6 +1,7 @@
 package splunk
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ import (
 type Client struct {
 	http      *http.Client
 	base      *url.URL
+	token     funnel.Secret
 	namespace []string // "services", or "servicesNS" with owner and app
 	log       *slog.Logger
 	clock     func() time.Time
@@ -61,10 +63,19 @@ const maxAnswer = 2 << 20
 
 const defaultTimeout = 30 * time.Second
 
+// mask takes the token out of an answer that sends it back, as debugging pages
+// and proxies do.
+func (c *Client) mask(answer []byte) []byte {
+	if c.token.IsZero() {
+		return answer
+	}
+	return bytes.ReplaceAll(answer, []byte(c.token.Reveal()), []byte("[secret]"))
+}
+
 func newClient(env funnel.Env, base *url.URL, config Config) *Client {
 	authorize := func(h http.Header) { h.Set("Authorization", "Bearer "+config.Token.Reveal()) }
 	c := &Client{
-		http: env.HTTP(base, authorize), base: base, namespace: []string{"services"}, log: env.Log, clock: env.Clock, timeout: env.Timeout,
+		http: env.HTTP(base, authorize), base: base, token: config.Token, namespace: []string{"services"}, log: env.Log, clock: env.Clock, timeout: env.Timeout,
 	}
 	if config.Owner != "" || config.App != "" {
 		c.namespace = []string{"servicesNS", orElse(config.Owner, "nobody"), orElse(config.App, "search")}
@@ -187,7 +198,7 @@ func (k call) unreadable(why string) *funnel.Error {
 // refused turns an answer that is not a success into "it does not have that" or
 // into an Error.
 func (c *Client) refused(k call, res *http.Response, content []byte) (answered, error) {
-	said, splunks := complaint(content)
+	said, splunks := complaint(c.mask(content))
 	fail := func(code funnel.Code, text string) *funnel.Error {
 		return funnel.Errorf(code, "%s: %s (status %d)", k.what, text, res.StatusCode)
 	}
