@@ -126,6 +126,12 @@ func (w *world) killUnderLoad(t *testing.T, alerts, kills int, env []string) ver
 // sees repeats of what it had stored without being able to say so.
 func (w *world) fire(ctx context.Context, t *testing.T, n int) map[string]bool {
 	t.Helper()
+	return w.fireBodies(ctx, t, n, alert)
+}
+
+// fireBodies is fire with the bodies of the alerts.
+func (w *world) fireBodies(ctx context.Context, t *testing.T, n int, alert func(int) []byte) map[string]bool {
+	t.Helper()
 	var mu sync.Mutex
 	acked := map[string]bool{}
 	work := make(chan int)

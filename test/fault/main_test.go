@@ -25,6 +25,7 @@ import (
 
 var (
 	full = flag.Bool("fault", false, "run with 1,000 alerts instead of 60")
+	long = flag.Bool("long", false, "run the storm at its real size: 2,000 alerts, 50 files, 4 look-ups a minute, some 14 minutes")
 	seed = flag.Uint64("seed", 1, "seed of the kills and of the fakes' misbehaviour")
 )
 

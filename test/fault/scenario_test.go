@@ -214,30 +214,27 @@ type runView struct{ ID, Playbook, Kind, State, Why string }
 
 func (w *world) runs(t *testing.T) []runView {
 	t.Helper()
-	token, err := os.ReadFile(filepath.Join(w.dir, "token"))
+	var page struct{ Runs []runView }
+	if !w.get(t, "/api/v1/runs?limit=200", &page) {
+		t.Fatal("the server does not list its runs")
+	}
+	return page.Runs
+}
+
+// token returns the API's token, which the server shows until it is used.
+func (w *world) token(t *testing.T) string {
+	t.Helper()
+	kept := filepath.Join(w.dir, "token")
+	token, err := os.ReadFile(kept)
 	if err != nil {
 		if token, err = os.ReadFile(filepath.Join(w.dir, "data", "first-run-token")); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(w.dir, "token"), token, 0o600); err != nil {
+		if err := os.WriteFile(kept, token, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.server+"/api/v1/runs?limit=200", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	var page struct{ Runs []runView }
-	if err := json.NewDecoder(res.Body).Decode(&page); err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("listing the runs: %s, %v", res.Status, err)
-	}
-	return page.Runs
+	return strings.TrimSpace(string(token))
 }
 
 func (w *world) waitingWhy(t *testing.T) string {

@@ -45,11 +45,19 @@ type world struct {
 
 func newWorld(t *testing.T, o jirafake.Options) *world {
 	t.Helper()
+	scanner := virustotalfake.New(virustotalfake.Options{APIKey: scannerKey, Files: files()})
+	return newWorldWith(t, o, scanner, "concurrency: 8, rate: 100000/s, daily: 1000000")
+}
+
+// newWorldWith returns a world with a scanner of its own, and the limits of the
+// connection to it.
+func newWorldWith(t *testing.T, o jirafake.Options, s *virustotalfake.Server, limits string) *world {
+	t.Helper()
 	w := &world{dir: t.TempDir()}
 	w.jira = jirafake.New(o)
 	site := httptest.NewServer(w.jira)
 	t.Cleanup(func() { site.Close(); w.jira.Close() })
-	scanner := httptest.NewServer(virustotalfake.New(virustotalfake.Options{APIKey: scannerKey, Files: files()}))
+	scanner := httptest.NewServer(s)
 	t.Cleanup(scanner.Close)
 	directory, err := directoryfake.Start(directoryfake.Options{Entries: directoryfake.Demo(), Passwords: directoryfake.DemoPasswords()})
 	if err != nil {
@@ -73,7 +81,7 @@ func newWorld(t *testing.T, o jirafake.Options) *world {
 	if o.Deployment == jirafake.DataCenter {
 		account = "deployment: data_center"
 	}
-	text := fmt.Sprintf(configuration, address, site.URL, account, directory.URL(), directoryfake.DemoBaseDN, directoryfake.DemoBindName, ca, scanner.URL)
+	text := fmt.Sprintf(configuration, address, site.URL, account, directory.URL(), directoryfake.DemoBaseDN, directoryfake.DemoBindName, ca, scanner.URL, limits)
 	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +104,7 @@ connections:
   virustotal:
     integration: virustotal
     options: {url: "%s", api_key: "${env:FAULT_SCANNER}"}
-    limits: {concurrency: 8, rate: 100000/s, daily: 1000000}
+    limits: {%s}
 sources:
   splunk: {trigger: splunk.alert, auth: {path_secret: ["${env:FAULT_SPLUNK_HOOK}"]}}
   jira: {trigger: jira.issue_created, connection: jira, auth: {signature: {secret: "${env:FAULT_JIRA_HOOK}"}}}
