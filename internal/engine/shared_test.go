@@ -1,9 +1,11 @@
 package engine_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -363,5 +365,125 @@ func TestAnswersAreOfOneSetting(t *testing.T) {
 		w.alert("b", "thing")
 		after(time.Second)
 		w.did("know", 2)
+	})
+}
+
+// A run that fails elsewhere while it asks leaves the question to who waits.
+func TestAskerFailsElsewhere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.limits = funnel.Limits{Concurrency: 4, Rate: 1, Per: 10 * time.Minute, Cache: time.Hour}
+		w.on("p", func(r *funnel.Run, e alert) error {
+			if e.Name != "bad" {
+				return asking(w)(r, e)
+			}
+			return funnel.Parallel(r, "both", funnel.Branch{Name: "ask", Do: func(r *funnel.Run) error { return asking(w)(r, e) }},
+				funnel.Branch{Name: "fall", Do: func(r *funnel.Run) error {
+					funnel.Sleep(r, "a_while", time.Minute)
+					panic("over")
+				}})
+		})
+		w.start()
+		w.alert("first", "other")
+		after(time.Second)
+		bad := w.one("bad")
+		after(time.Second)
+		var runs []int64
+		for _, name := range []string{"x", "y", "z"} {
+			runs = append(runs, w.alert(name, "bad")...)
+		}
+		after(30 * time.Second)
+		w.is(runs[0], record.Waiting)
+		after(time.Minute)
+		w.is(bad, record.Failed)
+		after(10 * time.Minute)
+		for _, run := range runs {
+			w.is(run, record.Succeeded)
+		}
+		w.did("know", 2)
+	})
+}
+
+// watched is a journal that tells of the answers that are read and kept.
+type watched struct {
+	engine.Journal
+	read func(record.Answer, error) // after it was read
+	kept func(record.Change)        // before it is kept
+}
+
+func (j watched) Answer(ctx context.Context, connection, lookup string) (record.Answer, error) {
+	a, err := j.Journal.Answer(ctx, connection, lookup)
+	if j.read != nil {
+		j.read(a, err)
+	}
+	return a, err
+}
+
+func (j watched) Commit(c record.Change) (record.Committed, error) {
+	if c.Answer != nil && j.kept != nil {
+		j.kept(c)
+	}
+	return j.Journal.Commit(c)
+}
+
+// An answer that comes in between reading and asking is not asked for again.
+func TestAnswerComesInBetween(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.limits = funnel.Limits{Concurrency: 4, Cache: time.Hour}
+		asked := make(chan struct{})
+		var reads atomic.Int32
+		w.options = func(o *engine.Options) {
+			o.Journal = watched{Journal: o.Journal, read: func(record.Answer, error) {
+				if reads.Add(1) == 3 { // the second run's first look, which found nothing
+					<-asked
+				}
+			}}
+		}
+		gate := make(chan struct{})
+		w.desk.next("know", fault{gate: gate})
+		w.on("p", asking(w))
+		w.start()
+		first := w.alert("a", "thing")[0]
+		after(time.Second)
+		second := w.alert("b", "thing")[0]
+		after(time.Second)
+		gate <- struct{}{}
+		after(time.Second)
+		w.is(first, record.Succeeded)
+		close(asked)
+		after(time.Second)
+		w.is(second, record.Succeeded)
+		w.did("know", 1)
+	})
+}
+
+// Those who wait for an answer are let go on by the transaction that keeps it.
+func TestAnswerReleases(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.limits = funnel.Limits{Concurrency: 4, Cache: time.Hour, CacheUnknown: time.Minute}
+		var kept []record.Change
+		w.options = func(o *engine.Options) {
+			o.Journal = watched{Journal: o.Journal, kept: func(c record.Change) { kept = append(kept, c) }}
+		}
+		w.on("p", asking(w))
+		w.start()
+		w.alert("a", "thing")
+		after(time.Second)
+		w.alert("b", "nobody")
+		after(time.Second)
+		if len(kept) != 2 {
+			t.Fatalf("%d answers were kept", len(kept))
+		}
+		for i, c := range kept {
+			if want := []string{record.WaitAnswer("desk", c.Answer.Lookup)}; !slices.Equal(c.Release, want) || len(c.Steps) != 1 || c.Steps[0].State != record.Succeeded {
+				t.Errorf("the answer is kept with %+v", c)
+			}
+			// Who waits has some minutes to read it.
+			if age := c.Answer.ExpiresAt.Sub(c.Answer.AskedAt); age != []time.Duration{time.Hour, 10 * time.Minute}[i] || c.Answer.Found != (i == 0) {
+				t.Errorf("answer %d expires after %v", i, age)
+			}
+		}
 	})
 }

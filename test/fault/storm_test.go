@@ -38,7 +38,7 @@ func size(real bool) storm {
 	case *full:
 		return storm{alerts: 250, hashes: 50, minute: time.Second}
 	}
-	return storm{alerts: 50, hashes: 10, minute: time.Second}
+	return storm{alerts: 64, hashes: 16, minute: time.Second}
 }
 
 // tickets is how many different things the alerts are about: the device makes the
