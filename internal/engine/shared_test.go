@@ -432,10 +432,10 @@ func TestAnswerComesInBetween(t *testing.T) {
 		w := newWorld(t)
 		w.limits = funnel.Limits{Concurrency: 4, Cache: time.Hour}
 		asked := make(chan struct{})
-		var reads atomic.Int32
+		var armed atomic.Bool
 		w.options = func(o *engine.Options) {
 			o.Journal = watched{Journal: o.Journal, read: func(record.Answer, error) {
-				if reads.Add(1) == 3 { // the second run's first look, which found nothing
+				if armed.CompareAndSwap(true, false) { // the second run's first look, which found nothing
 					<-asked
 				}
 			}}
@@ -446,6 +446,7 @@ func TestAnswerComesInBetween(t *testing.T) {
 		w.start()
 		first := w.alert("a", "thing")[0]
 		after(time.Second)
+		armed.Store(true)
 		second := w.alert("b", "thing")[0]
 		after(time.Second)
 		gate <- struct{}{}
