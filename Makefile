@@ -37,7 +37,7 @@ demo: ## Watch alerts become tickets
 e2e: ## Run the program from the outside with real parts, which it installs (Debian, as root)
 	FUNNEL_E2E_REAL=1 go test -count=1 -timeout 20m -v ./test/e2e
 
-fault: ## Kill the server in the middle of 1,000 alerts
+fault: ## Kill the server in the middle of 1,000 alerts; a storm of look-ups
 	go test -count=1 -timeout 20m -v ./test/fault -fault
 
 bench: ## Print the ratios against bare ceilings

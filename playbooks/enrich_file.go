@@ -45,6 +45,9 @@ func fileNote(hash string, report virustotal.Report) []funnel.Block {
 		if v.Why != "" && v.Why != funnel.NotFoundThere {
 			why = v.String() + "."
 		}
+		if report.Asked != nil {
+			why += " It was asked at " + instant(*report.Asked) + "."
+		}
 		return []funnel.Block{
 			aboutFile().unknown(funnel.Text(why + " That does not make it clean.")),
 			funnel.Paragraph(funnel.Text("Hash: "), funnel.Fixed(funnel.Data(hash))),
@@ -64,6 +67,7 @@ func fileNote(hash string, report virustotal.Report) []funnel.Block {
 	f.when("First seen", report.FirstSeen, "")
 	f.when("Last seen", report.LastSeen, "")
 	f.add("Users' votes", votes(report.Reputation))
+	f.when("VirusTotal was asked", report.Asked, "")
 	f.put("Hash", funnel.Fixed(funnel.Data(hash)))
 	if report.SHA256 != "" && !strings.EqualFold(report.SHA256, hash) {
 		f.put("SHA-256", funnel.Fixed(funnel.Data(report.SHA256)))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/funnelsec/funnel"
 	"github.com/funnelsec/funnel/funneltest"
@@ -150,6 +151,8 @@ Open the report at VirusTotal <https://www.virustotal.com/gui/file/`+sha+`>
 func TestUnknownFile(t *testing.T) {
 	t.Parallel()
 	none := funneltest.Always(virustotal.Report{Hash: md5, Verdict: funnel.Verdict{Rating: funnel.Unknown, Why: funnel.NotFoundThere}})
+	asked := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	aged := funneltest.Always(virustotal.Report{Hash: md5, Asked: &asked, Verdict: funnel.Verdict{Rating: funnel.Unknown, Why: funnel.NotFoundThere}})
 	unjudged := funneltest.Always(virustotal.Report{Hash: md5, Found: true, Verdict: funnel.Verdict{Rating: funnel.Unknown}, SHA256: "../../evil"})
 	for name, test := range map[string]struct {
 		event   jira.IssueEvent
@@ -158,8 +161,9 @@ func TestUnknownFile(t *testing.T) {
 		paths   string
 		want    string
 	}{
-		"no hash":   {created(user("jdoe")), none, nil, "comment", "File: unknown: the alert names no file hash."},
-		"not found": {created(hash()), none, nil, "report comment", "File: unknown: VirusTotal has never seen this file. That does not make it clean.\n\nHash: " + md5},
+		"no hash":               {created(user("jdoe")), none, nil, "comment", "File: unknown: the alert names no file hash."},
+		"not found":             {created(hash()), none, nil, "report comment", "File: unknown: VirusTotal has never seen this file. That does not make it clean.\n\nHash: " + md5},
+		"not found, and shared": {created(hash()), aged, nil, "report comment", "File: unknown: VirusTotal has never seen this file. It was asked at 2026-03-01 12:00:00 UTC. That does not make it clean.\n\nHash: " + md5},
 		"unjudged": {
 			created(hash()), unjudged, nil, "report comment",
 			"File: unknown (no engine has judged it)\n\nMalicious | 0 of 0 engines\nSuspicious | 0 of 0 engines\nHash | " + md5 + "\nSHA-256 | ../../evil",

@@ -19,6 +19,7 @@ type Report struct {
 	Hash         string         `json:"hash" doc:"The hash that was asked for, in lower case"`
 	Found        bool           `json:"found" doc:"Whether VirusTotal has ever seen the file"`
 	Verdict      funnel.Verdict `json:"verdict" doc:"The engines' votes in one word"`
+	Asked        *time.Time     `json:"asked,omitempty" doc:"When VirusTotal was asked; runs share an answer"`
 	Malicious    int            `json:"malicious" doc:"Engines that call it malicious"`
 	Suspicious   int            `json:"suspicious" doc:"Engines that call it suspicious"`
 	Harmless     int            `json:"harmless" doc:"Engines that call it harmless"`
@@ -46,13 +47,14 @@ func (c *Client) FileReport(ctx context.Context, in FileReportInput) (Report, er
 		return Report{}, funnel.Errorf(funnel.Invalid, "asking VirusTotal: hash is not an MD5, SHA-1 or SHA-256: want 32, 40 or 64 hexadecimal digits")
 	}
 	hash := strings.ToLower(in.Hash)
+	asked := c.now()
 	var answer object[fileAttributes]
 	found, err := c.get(ctx, &answer, "api/v3/files", hash)
 	switch {
 	case err != nil:
 		return Report{}, err
 	case !found:
-		return Report{Hash: hash, Verdict: neverSeen("file")}, nil
+		return Report{Hash: hash, Asked: asked, Verdict: neverSeen("file")}, nil
 	}
 	a := answer.Data.Attributes
 	if err := a.check(answer.Data.Type, kind, hash); err != nil {
@@ -63,7 +65,7 @@ func (c *Client) FileReport(ctx context.Context, in FileReportInput) (Report, er
 		return Report{}, err
 	}
 	return Report{
-		Hash: hash, Found: true, Verdict: verdict,
+		Hash: hash, Found: true, Verdict: verdict, Asked: asked,
 		Name: short(a.Name), Names: shorts(a.Names), Type: short(a.Type), Label: short(a.Threat.Label), Size: a.Size, Reputation: votes.Reputation,
 		FirstSeen: instant(a.First), LastSeen: instant(a.Last), LastAnalysis: votes.LastAnalysis,
 		MD5: strings.ToLower(a.MD5), SHA256: strings.ToLower(a.SHA256), Permalink: pages + "file/" + strings.ToLower(a.SHA256),

@@ -67,6 +67,12 @@ func unreadable(what string) *funnel.Error {
 	return funnel.Errorf(funnel.Unavailable, "reading VirusTotal's answer: it %s", what)
 }
 
+// now is the time of a question.
+func (c *Client) now() *time.Time {
+	t := c.clock().UTC().Truncate(time.Second)
+	return &t
+}
+
 // unreachable turns a failed exchange into an Error. Nothing can be uncertain
 // about a look-up, so what the HTTP client calls uncertain is unavailable here.
 // The URL is left out.

@@ -21,6 +21,7 @@ type DomainResult struct {
 	Found   bool           `json:"found" doc:"Whether VirusTotal knows the domain"`
 	Verdict funnel.Verdict `json:"verdict" doc:"The engines' votes in one word"`
 	Votes
+	Asked      *time.Time `json:"asked,omitempty" doc:"When VirusTotal was asked; runs share an answer. Absent: it was not"`
 	Registrar  string     `json:"registrar,omitempty" doc:"Where the domain was registered"`
 	Created    *time.Time `json:"created,omitempty" doc:"When the domain was registered"`
 	Categories []string   `json:"categories,omitempty" doc:"What categorisers say the domain is for, at most ten"`
@@ -39,13 +40,14 @@ func (c *Client) DomainReport(ctx context.Context, in DomainReportInput) (Domain
 	if what := private(name); what != "" {
 		return DomainResult{Domain: name, Verdict: notAsked(what)}, nil
 	}
+	asked := c.now()
 	var answer object[domainAttributes]
 	found, err := c.get(ctx, &answer, "api/v3/domains", name)
 	switch {
 	case err != nil:
 		return DomainResult{}, err
 	case !found:
-		return DomainResult{Domain: name, Verdict: neverSeen("domain")}, nil
+		return DomainResult{Domain: name, Asked: asked, Verdict: neverSeen("domain")}, nil
 	case answer.Data.Type != "domain":
 		return DomainResult{}, unreadable("is not the report of a domain")
 	case !strings.EqualFold(answer.Data.ID, name):
@@ -57,7 +59,7 @@ func (c *Client) DomainReport(ctx context.Context, in DomainReportInput) (Domain
 		return DomainResult{}, err
 	}
 	return DomainResult{
-		Domain: name, Found: true, Verdict: verdict, Votes: votes, Permalink: pages + "domain/" + name,
+		Domain: name, Found: true, Asked: asked, Verdict: verdict, Votes: votes, Permalink: pages + "domain/" + name,
 		Registrar: short(a.Registrar), Created: instant(a.Created), Categories: opinions(a.Categories),
 		FirstSeen: instant(a.First), LastChange: instant(a.Changed),
 	}, nil
@@ -86,6 +88,7 @@ type IPResult struct {
 	Found   bool           `json:"found" doc:"Whether VirusTotal knows the address"`
 	Verdict funnel.Verdict `json:"verdict" doc:"The engines' votes in one word"`
 	Votes
+	Asked      *time.Time `json:"asked,omitempty" doc:"When VirusTotal was asked; runs share an answer. Absent: it was not"`
 	Network    string     `json:"network,omitempty" doc:"The block that holds the address" example:"8.8.8.0/24"`
 	ASN        int64      `json:"asn,omitempty" doc:"Number of the autonomous system that announces it" example:"15169"`
 	ASOwner    string     `json:"as_owner,omitempty" doc:"Who runs that autonomous system" example:"GOOGLE"`
@@ -107,13 +110,14 @@ func (c *Client) IPReport(ctx context.Context, in IPReportInput) (IPResult, erro
 	if what := special(ip); what != "" {
 		return IPResult{IP: text, Verdict: notAsked(what)}, nil
 	}
+	asked := c.now()
 	var answer object[ipAttributes]
 	found, err := c.get(ctx, &answer, "api/v3/ip_addresses", text)
 	switch {
 	case err != nil:
 		return IPResult{}, err
 	case !found:
-		return IPResult{IP: text, Verdict: neverSeen("address")}, nil
+		return IPResult{IP: text, Asked: asked, Verdict: neverSeen("address")}, nil
 	case answer.Data.Type != "ip_address":
 		return IPResult{}, unreadable("is not the report of an IP address")
 	}
@@ -129,7 +133,7 @@ func (c *Client) IPReport(ctx context.Context, in IPReportInput) (IPResult, erro
 		return IPResult{}, err
 	}
 	result := IPResult{
-		IP: text, Found: true, Verdict: verdict, Votes: votes, Permalink: pages + "ip-address/" + text,
+		IP: text, Found: true, Asked: asked, Verdict: verdict, Votes: votes, Permalink: pages + "ip-address/" + text,
 		ASN: a.ASN, ASOwner: short(a.ASOwner), FirstSeen: instant(a.First), LastChange: instant(a.Changed),
 	}
 	if network, err := netip.ParsePrefix(a.Network); err == nil && network.Contains(ip) { // anything else is no fact about this address

@@ -33,7 +33,7 @@ func TestCapturedIP(t *testing.T) {
 	}
 	got, err := json.Marshal(r)
 	want := `{"ip":"167.179.69.149","found":true,"verdict":{"rating":"clean","detail":"0 of 88 engines call it malicious, 0 suspicious.","total":88,` +
-		`"source":"VirusTotal"},"malicious":0,"suspicious":0,"harmless":88,"undetected":0,"total":88,"network":"167.179.64.0/18","asn":20473,` +
+		`"source":"VirusTotal"},"malicious":0,"suspicious":0,"harmless":88,"undetected":0,"total":88,"asked":"2026-03-01T15:04:05Z","network":"167.179.64.0/18","asn":20473,` +
 		`"as_owner":"AS-CHOOPA","country":"JP","last_change":"2022-04-03T16:47:15Z","permalink":"https://www.virustotal.com/gui/ip-address/167.179.69.149"}`
 	if err != nil || string(got) != want {
 		t.Errorf("report is\n%s, want\n%s", got, want)

@@ -81,7 +81,7 @@ func TestCapturedReport(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := `{"hash":"` + strings.ToLower(hash) + `","found":true,"verdict":{"rating":"clean","detail":"0 of 57 engines call it malicious, 0 suspicious.",` +
-			`"total":57,"source":"VirusTotal","at":"2021-09-18T00:00:00Z"},"malicious":0,"suspicious":0,"harmless":0,"undetected":57,"total":57,` +
+			`"total":57,"source":"VirusTotal","at":"2021-09-18T00:00:00Z"},"asked":"2026-03-01T15:04:05Z","malicious":0,"suspicious":0,"harmless":0,"undetected":57,"total":57,` +
 			`"type":"Text","size":55,"first_seen":"2021-09-18T00:00:00Z","last_seen":"2021-09-18T00:00:00Z","last_analysis":"2021-09-18T00:00:00Z",` +
 			`"md5":"dd6d476e007e985ec46288be4a699c0c","sha256":"` + sha256 + `","permalink":"https://www.virustotal.com/gui/file/` + sha256 + `"}`
 		if string(got) != want {

@@ -21,6 +21,7 @@ type URLResult struct {
 	Found   bool           `json:"found" doc:"Whether VirusTotal has ever been asked to scan the URL"`
 	Verdict funnel.Verdict `json:"verdict" doc:"The engines' votes in one word"`
 	Votes
+	Asked      *time.Time `json:"asked,omitempty" doc:"When VirusTotal was asked; runs share an answer. Absent: it was not"`
 	FinalURL   string     `json:"final_url,omitempty" doc:"Where redirects led; at most 2,000 characters"`
 	Title      string     `json:"title,omitempty" doc:"Title of the page"`
 	Status     int        `json:"status,omitempty" doc:"HTTP status with which the site answered VirusTotal" example:"200"`
@@ -35,22 +36,23 @@ type URLResult struct {
 // does not know is an answer, not an error; about URLs of local networks it is
 // not asked.
 func (c *Client) URLReport(ctx context.Context, in URLReportInput) (URLResult, error) {
-	asked, err := webAddress(in.URL)
+	address, err := webAddress(in.URL)
 	if err != nil {
 		return URLResult{}, err
 	}
-	text := asked.String()
-	if what := private(asked.Hostname()); what != "" {
+	text := address.String()
+	if what := private(address.Hostname()); what != "" {
 		return URLResult{URL: text, Verdict: notAsked(what)}, nil
 	}
 	id := base64.RawURLEncoding.EncodeToString([]byte(text)) // docs.virustotal.com/reference/url
+	asked := c.now()
 	var answer object[urlAttributes]
 	found, err := c.get(ctx, &answer, "api/v3/urls", id)
 	switch {
 	case err != nil:
 		return URLResult{}, err
 	case !found:
-		return URLResult{URL: text, Verdict: neverSeen("URL")}, nil
+		return URLResult{URL: text, Asked: asked, Verdict: neverSeen("URL")}, nil
 	}
 	a := answer.Data.Attributes
 	if kind, ok := funnel.HashKind(answer.Data.ID); answer.Data.Type != "url" || !ok || kind != funnel.SHA256 {
@@ -58,7 +60,7 @@ func (c *Client) URLReport(ctx context.Context, in URLReportInput) (URLResult, e
 	}
 	// The identifier is a hash of VirusTotal's own form of the URL, which we
 	// cannot compute: the URL itself says what the answer is about.
-	if theirs, err := url.Parse(a.URL); err != nil || !sameURL(asked, theirs) {
+	if theirs, err := url.Parse(a.URL); err != nil || !sameURL(address, theirs) {
 		return URLResult{}, unreadable("is about another URL than the one asked for")
 	}
 	if a.Status < 0 || a.Status > 999 {
@@ -69,7 +71,7 @@ func (c *Client) URLReport(ctx context.Context, in URLReportInput) (URLResult, e
 		return URLResult{}, err
 	}
 	return URLResult{
-		URL: text, Found: true, Verdict: verdict, Votes: votes, Permalink: pages + "url/" + id,
+		URL: text, Found: true, Asked: asked, Verdict: verdict, Votes: votes, Permalink: pages + "url/" + id,
 		FinalURL: clip(a.FinalURL, 2000), Title: short(a.Title), Status: a.Status, Names: shorts(a.Names), Categories: opinions(a.Categories),
 		FirstSeen: instant(a.First), LastSeen: instant(a.Last),
 	}, nil

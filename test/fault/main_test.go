@@ -1,6 +1,9 @@
 // Package fault kills the server and looks, from the outside, at what became of
 // the alerts: the verdict compares the journals of the simulated systems, never
 // the server's own database.
+//
+//	go test -count=1 -v ./test/fault -fault
+//	go test -count=1 -v -timeout 30m -run 'TestStorm$' ./test/fault -long
 package fault
 
 import (
