@@ -1,30 +1,38 @@
-package app
+package app_test
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/integrations/all"
+	"github.com/funnelsec/funnel/internal/app"
 	"github.com/funnelsec/funnel/internal/config"
+	"github.com/funnelsec/funnel/playbooks"
 )
 
-// A source's connection is to the system that its trigger is about.
-func TestConnectionOfAnotherSystem(t *testing.T) {
+func registry() *funnel.Registry {
+	return funnel.NewRegistry().Add(all.Integrations()...).AddPlaybooks(playbooks.All()...)
+}
+
+func TestCheckSources(t *testing.T) {
 	t.Parallel()
-	none := func(funnel.Request) ([]funnel.Arrival[struct{}], error) { return nil, nil }
-	trigger := func(id string) funnel.AnyTrigger { return funnel.NewTrigger(id, "Something.", none) }
-	one := probing()
-	one.Triggers = []funnel.AnyTrigger{trigger("probe.seen")}
-	r := funnel.NewRegistry().Add(one, funnel.Integration{Name: "other", Triggers: []funnel.AnyTrigger{trigger("other.seen")}})
-	const text = "connections:\n  one: {integration: probe, options: {url: x}}\nsources:\n  s: {trigger: TRIGGER, connection: one, auth: {none: true}}\n"
-	for id, want := range map[string]string{"probe.seen": "", "other.seen": "connection one is one of probe, and trigger other.seen belongs to another system"} {
-		c, err := config.Parse("funnel.yaml", []byte(strings.ReplaceAll(text, "TRIGGER", id)))
-		if err != nil {
-			t.Fatal(err)
+	const start = "connections: {jira: {integration: jira, options: {url: 'http://127.0.0.1:1', email: a@example.com, token: '${env:T}'}}}\nsources: {jira: {auth: {none: true}, "
+	for source, want := range map[string]string{
+		"trigger: jira.issue_created}}": "",
+		"connection: jira, trigger: [jira.issue_created, jira.issue_updated, jira.comment_created]}}": "",
+		"trigger: [jira.issue_created, jira.isue_updated], connection: jira}}":                        "did you mean jira.issue_updated?",
+		"trigger: [jira.issue_created, jira.comment_created]}}":                                       "trigger jira.comment_created needs a connection",
+		"trigger: [jira.issue_created, jira.issue_created], connection: jira}}":                       "twice",
+		"trigger: [jira.issue_created, splunk.alert], connection: jira}}":                             "make a source for each integration",
+		"trigger: [jira.issue_created, 7], connection: jira}}":                                        "names only",
+	} {
+		c, err := config.Parse("f.yaml", []byte(start+source))
+		if err == nil {
+			err = app.Check(c, registry())
 		}
-		err = Check(c, r)
-		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "funnel.yaml:4:")) {
-			t.Errorf("%s: the error is %v, want %q", id, err, want)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", source, err, want)
 		}
 	}
 }
