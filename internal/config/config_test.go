@@ -47,6 +47,8 @@ func TestExampleIsWhole(t *testing.T) {
 		IssueType string            `json:"issue_type"`
 		Priority  map[string]string `json:"priority"`
 		Labels    []string          `json:"labels"`
+		SplunkURL string            `json:"splunk_url"`
+		Verify    bool              `json:"verify"`
 		Rules     []map[string]any  `json:"rules"`
 	}
 	if err := c.Playbooks["open_ticket"].Options.Decode(&settings); err != nil || settings.Priority["critical"] != "Highest" {

@@ -1,8 +1,14 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -50,6 +56,35 @@ func TestSplunkSDK(t *testing.T) {
 		}
 		if want := "login info info oneshot create job job job results results cancel job"; strings.Join(did, " ") != want {
 			t.Errorf("%s: the journal is %s, want %s", version, strings.Join(did, " "), want)
+		}
+	}
+}
+
+// Every configuration in the guide is one that funnel check takes.
+func TestSplunkGuide(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../../docs/guide/splunk.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	server := httptest.NewTLSServer(nil)
+	t.Cleanup(server.Close)
+	ca := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(guide, -1)
+	if len(blocks) < 2 {
+		t.Fatalf("the guide has %d configurations", len(blocks))
+	}
+	for i, b := range blocks {
+		path := filepath.Join(dir, "funnel.yaml")
+		if err := os.WriteFile(path, bytes.ReplaceAll(b[1], []byte("/etc/funnel/splunk-ca.pem"), []byte(ca)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(program(t), "check", "--config", path).CombinedOutput(); err != nil {
+			t.Errorf("configuration %d of the guide: %v\n%s", i+1, err, out)
 		}
 	}
 }
