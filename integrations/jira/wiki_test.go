@@ -91,7 +91,7 @@ func runs(nodes []generic) string {
 
 // inPhrases says whether Jira shows the marks of every span: see notInPhrase.
 func inPhrases(doc funnel.Document) bool {
-	return !strings.ContainsFunc(plainText(doc), notInPhrase)
+	return !strings.ContainsFunc(plainText(doc), func(r rune) bool { return r != '\n' && r != '\t' && notInPhrase(r) }) // preformatted text has these
 }
 
 func checkWiki(t interface {
