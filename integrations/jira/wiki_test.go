@@ -266,3 +266,39 @@ func TestWikiGolden(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// TestWikiTarget: an address is a target as a whole or not at all.
+func TestWikiTarget(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"https://splunk.example.com:8000/app/search/@go?sid=a_b.c~d&x=1#y": "https://splunk.example.com:8000/app/search/@go?sid=a_b.c~d&x=1#y",
+		"http://example.com":                       "http://example.com",
+		"https://example.com/a|b]c[d{e}":           "https://example.com/a%7Cb%5Dc%5Bd%7Be%7D",
+		`https://example.com/\!x!*y*;"<ü> ` + "\n": "https://example.com/%5C%21x%21%2Ay%2A%3B%22%3C%C3%BC%3E%20%0A",
+		"https://[::1]/x":                          "",
+		"https://a|b/x":                            "",
+		"https://user:pass@example.com/":           "",
+		"https:///x":                               "",
+		"javascript:alert(1)":                      "",
+		"javascript://example.com/%0aalert(1)":     "",
+		"~jdoe":                                    "",
+		"#anchor":                                  "",
+		"^file":                                    "",
+		"":                                         "",
+	} {
+		if got := wikiTarget(address); got != want {
+			t.Errorf("the target of %q is %q, want %q", address, got, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		address := "https://example.com/" + strings.Join(rapid.SliceOf(rapid.SampledFrom(append(hostileTexts, "|", "]", "[~x]", " "))).Draw(t, "path"), "")
+		root := wikiTree(t, wiki(funnel.NewDocument(funnel.Paragraph(funnel.Inline{Text: "x", URL: address})), ""))
+		if len(root.Content) != 1 || len(root.Content[0].Content) != 1 {
+			t.Fatalf("%q makes %+v", address, root)
+		}
+		n := root.Content[0].Content[0]
+		if n.Type != "text" || *n.Text != "x" || len(n.Marks) != 1 || n.Marks[0].Type != "link" || !strings.HasPrefix(n.Marks[0].Attrs["href"].(string), "https://example.com/") {
+			t.Fatalf("%q makes %+v", address, n)
+		}
+	})
+}
