@@ -11,14 +11,24 @@ import (
 )
 
 func TestHostileJira(t *testing.T) {
+	for name, o := range map[string]jirafake.Options{"cloud": {Seed: 1}, "data center": {Seed: 1, Deployment: jirafake.DataCenter}} {
+		t.Run(name, func(t *testing.T) { hostileJira(t, o) })
+	}
+}
+
+func hostileJira(t *testing.T, o jirafake.Options) {
+	account := `"email":"` + jirafake.DefaultEmail + `"`
+	if o.Deployment == jirafake.DataCenter {
+		account = `"deployment":"data_center"`
+	}
 	funneltest.HostileHTTP(t, funneltest.Hostile{
 		Integration: Integration(),
 		Options: func(base string) string {
-			return `{"url":"` + base + `","email":"` + jirafake.DefaultEmail + `","token":"` + jirafake.DefaultToken + `"}`
+			return `{"url":"` + base + `",` + account + `,"token":"` + jirafake.DefaultToken + `"}`
 		},
 		Secrets: []string{jirafake.DefaultToken, base64.StdEncoding.EncodeToString([]byte(jirafake.DefaultEmail + ":" + jirafake.DefaultToken))},
 		Healthy: func(t testing.TB) http.Handler {
-			site := jirafake.New(jirafake.Options{Seed: 1})
+			site := jirafake.New(o)
 			t.Cleanup(site.Close)
 			person := jirafake.Person{AccountID: "712020:00000000-0000-4000-8000-00000000a001", DisplayName: "J. Doe", Email: "jdoe@example.com"}
 			for _, summary := range []string{"one", "two"} {
