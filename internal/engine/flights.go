@@ -40,15 +40,18 @@ func newFlights() flights {
 
 // take makes the step the one that asks, unless another does; then it is
 // remembered as waiting. A step that waited for a question which failed for good
-// gets the failure, once.
-func (f *flights) take(name string, t turn) (mine bool, failed *funnel.Error) {
+// gets the failure, once. One that had to do with another question, because its
+// playbook is not the same in every replay, leaves that to heir (0: to nobody).
+func (f *flights) take(name string, t turn) (mine bool, failed *funnel.Error, heir int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if p := f.steps[t.run][t.path]; p.failed != nil {
+	switch p, ok := f.steps[t.run][t.path]; {
+	case ok && p.name != name:
+		heir = f.drop(p.name, t)
 		f.forget(t)
-		if p.name == name {
-			return false, p.failed
-		}
+	case p.failed != nil:
+		f.forget(t)
+		return false, p.failed, 0
 	}
 	if f.steps[t.run] == nil {
 		f.steps[t.run] = map[string]place{}
@@ -57,12 +60,12 @@ func (f *flights) take(name string, t turn) (mine bool, failed *funnel.Error) {
 	q := f.open[name]
 	if q == nil {
 		f.open[name] = &flight{asker: t, waiting: map[turn]bool{}}
-		return true, nil
+		return true, nil, heir
 	}
 	if q.asker != t {
 		q.waiting[t] = true
 	}
-	return q.asker == t, nil
+	return q.asker == t, nil, heir
 }
 
 // end ends the question of the step and returns the runs that waited for it. They
@@ -94,26 +97,34 @@ func (f *flights) leave(run int64) (heirs []int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for path, p := range f.steps[run] {
-		t, q := turn{run, path}, f.open[p.name]
-		if q == nil {
-			continue
+		if heir := f.drop(p.name, turn{run, path}); heir != 0 && heir != run {
+			heirs = append(heirs, heir)
 		}
-		delete(q.waiting, t)
-		if q.asker != t {
-			continue
-		}
-		if len(q.waiting) == 0 {
-			delete(f.open, p.name)
-			continue
-		}
-		q.asker = slices.MinFunc(slices.Collect(maps.Keys(q.waiting)), func(a, b turn) int {
-			return cmp.Or(cmp.Compare(a.run, b.run), cmp.Compare(a.path, b.path))
-		})
-		delete(q.waiting, q.asker)
-		heirs = append(heirs, q.asker.run)
 	}
 	delete(f.steps, run)
-	return slices.DeleteFunc(heirs, func(heir int64) bool { return heir == run })
+	return heirs
+}
+
+// drop takes the step out of the question and returns the run that asks in its
+// place, 0 if none.
+func (f *flights) drop(name string, t turn) (heir int64) {
+	q := f.open[name]
+	if q == nil {
+		return 0
+	}
+	delete(q.waiting, t)
+	switch {
+	case q.asker != t:
+		return 0
+	case len(q.waiting) == 0:
+		delete(f.open, name)
+		return 0
+	}
+	q.asker = slices.MinFunc(slices.Collect(maps.Keys(q.waiting)), func(a, b turn) int {
+		return cmp.Or(cmp.Compare(a.run, b.run), cmp.Compare(a.path, b.path))
+	})
+	delete(q.waiting, q.asker)
+	return q.asker.run
 }
 
 func (f *flights) forget(t turn) {

@@ -47,7 +47,10 @@ func (x *exec) askOnce(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 		return out, nil
 	}
 	t := turn{run: x.run.ID, path: s.Path}
-	mine, failed := x.e.flights.take(q.on, t)
+	mine, failed, heir := x.e.flights.take(q.on, t)
+	if heir != 0 {
+		x.e.o.Queue.Add(heir)
+	}
 	switch {
 	case failed != nil:
 		return nil, x.fail(s, nil, failed)

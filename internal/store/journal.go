@@ -98,12 +98,16 @@ func putStep(t *tx, s *record.Step) error {
 		}
 		outcome = nil
 	}
-	return t.exec(`INSERT INTO step (run_id, path, seq, action, connection, input_hash, input, state, outcome, outcome_ref, code, error, attempts, effect_key, started_at, finished_at, next_at, asked_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	err := t.exec(`INSERT INTO step (run_id, path, seq, action, connection, input_hash, input, state, outcome, outcome_ref, code, error, attempts, effect_key, started_at, finished_at, next_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (run_id, path) DO UPDATE SET connection = excluded.connection, state = excluded.state, outcome = excluded.outcome, outcome_ref = excluded.outcome_ref,
-		code = excluded.code, error = excluded.error, attempts = excluded.attempts, effect_key = excluded.effect_key, finished_at = excluded.finished_at, next_at = excluded.next_at, asked_at = excluded.asked_at`,
+		code = excluded.code, error = excluded.error, attempts = excluded.attempts, effect_key = excluded.effect_key, finished_at = excluded.finished_at, next_at = excluded.next_at`,
 		s.RunID, s.Path, s.Seq, s.Action, s.Connection, s.InputHash, s.Input, string(s.State), outcome, ref, s.Code, s.Error,
-		s.Attempts, s.EffectKey, micros(s.StartedAt), micros(s.FinishedAt), micros(s.NextAt), micros(s.AskedAt))
+		s.Attempts, s.EffectKey, micros(s.StartedAt), micros(s.FinishedAt), micros(s.NextAt))
+	if err != nil || s.AskedAt.IsZero() { // most steps ask themselves
+		return err
+	}
+	return t.exec("UPDATE step SET asked_at = ? WHERE run_id = ? AND path = ?", micros(s.AskedAt), s.RunID, s.Path)
 }
 
 // putEffect writes the ledger's row and reports whether it could: what is

@@ -117,6 +117,18 @@ func (s storm) run(t *testing.T) stormy {
 	took := time.Since(began)
 	v.asked = scanner.Journal()
 	s.judge(t, w, v, scanner)
+	if s.kills == 0 { // counters begin anew with each process
+		figures := w.metrics(t)
+		for _, want := range []string{
+			fmt.Sprintf(`funnel_lookups_total{connection="virustotal",from="connection"} %d`, s.hashes),
+			fmt.Sprintf(`funnel_lookups_total{connection="virustotal",from="cache"} %d`, s.tickets()-s.hashes),
+			fmt.Sprintf(`funnel_connection_quota_left{connection="virustotal"} %d`, 500-s.hashes),
+		} {
+			if !strings.Contains(figures, want+"\n") {
+				t.Errorf("the metrics do not say %s", want)
+			}
+		}
+	}
 	t.Logf("storm: seed %d, %d alerts in %v about %d devices and %d files, %d look-ups a %v, %d kills: %d look-ups in %v, %d refused, %d runs waited at the most, %d tickets",
 		*seed, s.alerts, fired.Round(time.Millisecond), s.tickets(), s.hashes, perMinute, s.minute, s.kills, len(v.asked), took.Round(time.Millisecond), len(scanner.Refused()), v.waiting, len(w.jira.Issues()))
 	return v
@@ -259,6 +271,20 @@ func (s storm) judgeTickets(t *testing.T, w *world) {
 	if wrong > 5 {
 		t.Errorf("%d tickets are wrong", wrong)
 	}
+}
+
+func (w *world) metrics(t *testing.T) string {
+	t.Helper()
+	res, err := http.Get(w.server + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // get reads an answer of the API, false if the server does not give it.
