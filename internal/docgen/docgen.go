@@ -53,6 +53,9 @@ func effect(s *funnel.ActionSpec) string {
 	case funnel.SettleByEvidence:
 		text += " An unsure outcome is never repeated by itself."
 	}
+	if s.Lookup != nil {
+		text += " Runs that ask the same share the answer."
+	}
 	if s.Claim != nil {
 		text += " Made once for all runs that claim the same."
 	}
@@ -72,6 +75,12 @@ func limits(l funnel.Limits) string {
 	}
 	if l.Daily > 0 {
 		parts = append(parts, fmt.Sprintf("%d a day", l.Daily))
+	}
+	if l.Cache > 0 {
+		parts = append(parts, fmt.Sprintf("answers kept for %s", l.Cache))
+	}
+	if l.CacheUnknown > 0 {
+		parts = append(parts, fmt.Sprintf("for %s if they say nothing", l.CacheUnknown))
 	}
 	if l.Timeout > 0 {
 		parts = append(parts, fmt.Sprintf("%s for one exchange", l.Timeout))
