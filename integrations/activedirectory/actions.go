@@ -221,10 +221,13 @@ func clip(s string) string {
 	return s[:cut] + "…"
 }
 
-// number returns an integer attribute, false if it is absent or none.
+// number returns an integer attribute, 0 and false if it is absent or none.
 func number(e *ldap.Entry, attribute string) (int64, bool) {
 	v, err := strconv.ParseInt(e.GetEqualFoldAttributeValue(attribute), 10, 64)
-	return v, err == nil
+	if err != nil { // v is the greatest number, with all bits set, if the text is a greater one
+		return 0, false
+	}
+	return v, true
 }
 
 // directGroups returns the names of the groups in memberOf, sorted.

@@ -65,6 +65,8 @@ func (c *Client) explain(ctx context.Context, doing string, err error) error {
 		return &funnel.Error{Code: known.Code, Message: where + ": " + known.Error(), RetryAt: known.RetryAt, Narrow: known.Narrow, Err: err}
 	case errors.As(err, &cert):
 		return funnel.Errorf(funnel.Unavailable, "%s: its certificate is not trusted, set ca_file to the authority that signed it, or url to a name that it holds: %w", where, err)
+	case lost(err) && errors.As(err, &answer) && answer.Packet != nil: // a code that no directory has; the text is the directory's own
+		return funnel.Errorf(funnel.Unavailable, "%s: %w", where, errMalformed)
 	case lost(err):
 		return funnel.Errorf(funnel.Unavailable, "%s: %w", where, err)
 	}

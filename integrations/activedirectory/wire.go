@@ -13,11 +13,12 @@ import (
 )
 
 // Bounds of the answers to one operation. An entry with 1,000 groups has about
-// 100 KiB; answers nest about eight elements deep.
+// 100 KiB and 1,000 elements, a page of 500 members 8,000 elements; answers nest
+// about eight elements deep. go-ldap keeps some 500 bytes of an element.
 const (
 	maxAnswer   = 1 << 20
 	maxDepth    = 16
-	maxElements = 20_000
+	maxElements = 40_000
 )
 
 // errMalformed marks an answer that is not LDAP.
@@ -30,7 +31,9 @@ type wire struct {
 	net.Conn
 	r    *bufio.Reader
 	rest []byte
-	left atomic.Int64 // bytes that the current operation may still receive
+
+	left     atomic.Int64 // bytes that the current operation may still receive
+	elements atomic.Int64 // the same of elements
 }
 
 func newWire(c net.Conn) *wire {
@@ -40,16 +43,20 @@ func newWire(c net.Conn) *wire {
 }
 
 // renew starts the budget of the next operation.
-func (w *wire) renew() { w.left.Store(maxAnswer) }
+func (w *wire) renew() {
+	w.left.Store(maxAnswer)
+	w.elements.Store(maxElements)
+}
 
 // Read returns the next bytes of a checked message.
 func (w *wire) Read(p []byte) (int, error) {
 	if len(w.rest) == 0 {
-		b, err := readMessage(w.r, w.left.Load())
+		b, used, err := readMessage(w.r, w.left.Load(), w.elements.Load())
 		if err != nil {
 			return 0, err
 		}
 		w.left.Add(-int64(len(b)))
+		w.elements.Add(-used)
 		w.rest = b
 	}
 	n := copy(p, w.rest)
@@ -58,28 +65,32 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 // readMessage reads one LDAP message (RFC 4511 section 5.1: definite lengths
-// only) of at most limit bytes and checks its structure.
-func readMessage(r *bufio.Reader, limit int64) ([]byte, error) {
-	b := make([]byte, 2, 64)
+// only) of at most limit bytes and checks its structure. It returns how many
+// elements the message has.
+func readMessage(r *bufio.Reader, limit, elements int64) (b []byte, used int64, err error) {
+	b = make([]byte, 2, 64)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if n := int(b[1]); n > 0x80 && n <= 0x84 {
 		b = b[:2+n-0x80]
 		if _, err := io.ReadFull(r, b[2:]); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	head, length, ok := header(b)
 	if !ok || b[0] != 0x30 || int64(head)+length > limit {
-		return nil, errMalformed
+		return nil, 0, errMalformed
 	}
 	b = append(b, make([]byte, length)...)
 	if _, err := io.ReadFull(r, b[head:]); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	elements := maxElements
-	return b, check(b, maxDepth, &elements)
+	left := elements
+	if err := check(b, maxDepth, &left); err != nil {
+		return nil, 0, err
+	}
+	return b, elements - left, nil
 }
 
 // header returns the size of an element's header and the length behind it.
@@ -101,7 +112,7 @@ func header(b []byte) (head int, length int64, ok bool) {
 }
 
 // check walks the elements without building anything.
-func check(b []byte, depth int, elements *int) error {
+func check(b []byte, depth int, elements *int64) error {
 	for len(b) > 0 {
 		head, length, ok := header(b)
 		if *elements--; !ok || depth == 0 || *elements < 0 || length > int64(len(b)-head) {
@@ -129,7 +140,7 @@ func requestTLS(c net.Conn) error {
 		return err
 	}
 	r := bufio.NewReader(c)
-	b, err := readMessage(r, 16<<10)
+	b, _, err := readMessage(r, 16<<10, 100)
 	if err != nil {
 		return err
 	}

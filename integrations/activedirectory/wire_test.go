@@ -89,15 +89,15 @@ func TestReadMessage(t *testing.T) {
 	done := []byte{0x30, 0x0c, 0x02, 0x01, 0x01, 0x65, 0x07, 0x0a, 0x01, 0x00, 0x04, 0x00, 0x04, 0x00}
 	r := bufio.NewReader(bytes.NewReader(append(append([]byte{}, done...), answer(nest(3))...)))
 	for i, want := range [][]byte{done, answer(nest(3))} {
-		got, err := readMessage(r, maxAnswer)
-		if err != nil || !bytes.Equal(got, want) {
+		got, used, err := readMessage(r, maxAnswer, maxElements)
+		if err != nil || used < 2 || used > 7 || !bytes.Equal(got, want) {
 			t.Errorf("message %d is %x, %v", i, got, err)
 		}
 	}
-	if _, err := readMessage(r, maxAnswer); !errors.Is(err, io.EOF) {
+	if _, _, err := readMessage(r, maxAnswer, maxElements); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
-	if _, err := readMessage(bufio.NewReader(bytes.NewReader(done)), int64(len(done)-1)); !errors.Is(err, errMalformed) {
+	if _, _, err := readMessage(bufio.NewReader(bytes.NewReader(done)), int64(len(done)-1), maxElements); !errors.Is(err, errMalformed) {
 		t.Errorf("over the budget: %v", err)
 	}
 	many := bytes.Repeat([]byte{0x05, 0x00}, maxElements)
@@ -108,11 +108,11 @@ func TestReadMessage(t *testing.T) {
 		"long tag":       {0x30, 0x03, 0x1f, 0x01, 0x00},
 		"no sequence":    {0x31, 0x00},
 	} {
-		if _, err := readMessage(bufio.NewReader(bytes.NewReader(b)), maxAnswer); !errors.Is(err, errMalformed) {
+		if _, _, err := readMessage(bufio.NewReader(bytes.NewReader(b)), maxAnswer, maxElements); !errors.Is(err, errMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := readMessage(bufio.NewReader(bytes.NewReader(nest(maxDepth-1))), maxAnswer); err != nil {
+	if _, _, err := readMessage(bufio.NewReader(bytes.NewReader(nest(maxDepth-1))), maxAnswer, maxElements); err != nil {
 		t.Errorf("as deep as allowed: %v", err)
 	}
 }

@@ -11,7 +11,7 @@
 //
 // The server journals every operation that it processed ([Server.Journal]) and
 // can be told to misbehave ([Server.Down], [Server.Hang], [Server.SlowDrip],
-// [Server.BusyNext], [Server.DropNext]).
+// [Server.BusyNext], [Server.DropNext], [Server.RawNext]).
 package directoryfake
 
 import (

@@ -12,6 +12,7 @@ type faults struct {
 	drip time.Duration
 	busy int
 	drop int
+	raw  []func(id int64) io.Reader
 }
 
 // fate is what happens to one operation.
@@ -70,6 +71,28 @@ func (s *Server) DropNext(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.drop = n
+}
+
+// RawNext answers the next searches with bytes of the test's own, one function
+// for each search: it gets the message ID. An answer that does not end is sent
+// until the client hangs up.
+func (s *Server) RawNext(answers ...func(id int64) io.Reader) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.raw = answers
+}
+
+// nextRaw returns what the next search is answered with, nil for what the
+// directory says.
+func (s *Server) nextRaw() func(id int64) io.Reader {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.faults.raw) == 0 {
+		return nil
+	}
+	raw := s.faults.raw[0]
+	s.faults.raw = s.faults.raw[1:]
+	return raw
 }
 
 // nextFate decides about one operation and uses up the counters when it is a

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
@@ -98,6 +99,14 @@ func serve(srv *Server, conn net.Conn, secure bool) {
 			return
 		}
 		srv.record(a.op)
+		if m.op.Tag == opSearch {
+			if raw := srv.nextRaw(); raw != nil {
+				if _, err := io.Copy(s.conn, raw(m.id)); err != nil {
+					return
+				}
+				continue
+			}
+		}
 		if len(a.bytes) > 0 {
 			if srv.send(s.conn, a.bytes, f) != nil {
 				return
