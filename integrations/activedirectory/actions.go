@@ -88,7 +88,7 @@ func userAttributes() []string {
 	return []string{
 		"sAMAccountName", "userPrincipalName", "displayName", "mail", "title", "department", "company", "l", "employeeID",
 		"manager", "memberOf", "userAccountControl", "msDS-User-Account-Control-Computed",
-		"lastLogonTimestamp", "pwdLastSet", "accountExpires", "whenCreated", "objectSid", "objectGUID", "primaryGroupID",
+		"lastLogonTimestamp", "logonCount", "pwdLastSet", "accountExpires", "whenCreated", "objectSid", "objectGUID", "primaryGroupID",
 	}
 }
 
@@ -184,6 +184,11 @@ func readUser(e *ldap.Entry) User {
 	}
 	if u.LastLogon != nil {
 		u.LastLogonLag = logonLag
+	} else if neverLoggedOnIsHidden(e) {
+		u.Unread = append(u.Unread, "lastLogonTimestamp")
+	}
+	if e.GetEqualFoldAttributeValue("accountExpires") == "" { // every user has it
+		u.Unread = append(u.Unread, "accountExpires")
 	}
 	flags, ok := number(e, "userAccountControl")
 	if u.Enabled = ok && flags&bitDisabled == 0; !ok {
@@ -201,6 +206,13 @@ func readUser(e *ldap.Entry) User {
 	}
 	u.MustChangePassword = ok && set == 0 && flags&bitNeverExpires == 0
 	return u
+}
+
+// neverLoggedOnIsHidden reports whether an absent lastLogonTimestamp says nothing:
+// it is absent until the first logon, but so is what may not be read. logonCount
+// is in the same property set (Logon Information) and every account has it.
+func neverLoggedOnIsHidden(e *ldap.Entry) bool {
+	return e.GetEqualFoldAttributeValue("logonCount") == ""
 }
 
 // text returns the first value of an attribute, clean and bounded.

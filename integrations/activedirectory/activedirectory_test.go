@@ -177,14 +177,18 @@ func TestUnreadStates(t *testing.T) {
 	t.Parallel()
 	r := setup(t, func(o *directoryfake.Options) {
 		for _, e := range o.Entries {
-			delete(e.Attributes, "userAccountControl")
-			delete(e.Attributes, "msDS-User-Account-Control-Computed")
-			delete(e.Attributes, "pwdLastSet")
+			for _, attribute := range []string{"userAccountControl", "msDS-User-Account-Control-Computed", "pwdLastSet", "accountExpires", "lastLogonTimestamp", "logonCount"} {
+				delete(e.Attributes, attribute)
+			}
 		}
 	}, nil)
 	u := r.lookup(t, "jdoe")
-	if u.Enabled || !slices.Equal(u.Unread, []string{"userAccountControl", "msDS-User-Account-Control-Computed", "pwdLastSet"}) {
+	if u.Enabled || u.Expired || !slices.Equal(u.Unread, []string{"lastLogonTimestamp", "accountExpires", "userAccountControl", "msDS-User-Account-Control-Computed", "pwdLastSet"}) {
 		t.Errorf("%+v", u)
+	}
+	h, err := r.LookupHost(t.Context(), activedirectory.LookupHostInput{Host: "FIN-LAPTOP-07"})
+	if err != nil || h.Enabled || !slices.Equal(h.Unread, []string{"lastLogonTimestamp", "userAccountControl"}) {
+		t.Errorf("%+v, %v", h, err)
 	}
 }
 

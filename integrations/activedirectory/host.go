@@ -68,7 +68,7 @@ const logonLag = funnel.Duration(14 * 24 * time.Hour)
 func hostAttributes() []string {
 	return []string{
 		"sAMAccountName", "dNSHostName", "operatingSystem", "operatingSystemVersion", "description", "location", "managedBy",
-		"userAccountControl", "lastLogonTimestamp", "pwdLastSet", "whenCreated", "objectSid", "objectGUID", "primaryGroupID", "servicePrincipalName",
+		"userAccountControl", "lastLogonTimestamp", "logonCount", "pwdLastSet", "whenCreated", "objectSid", "objectGUID", "primaryGroupID", "servicePrincipalName",
 	}
 }
 
@@ -153,6 +153,8 @@ func readHost(e *ldap.Entry) Host {
 	}
 	if h.LastLogon != nil {
 		h.LastLogonLag = logonLag
+	} else if neverLoggedOnIsHidden(e) {
+		h.Unread = append(h.Unread, "lastLogonTimestamp")
 	}
 	spns := e.GetEqualFoldAttributeValues("servicePrincipalName")
 	h.SPNsTotal = len(spns)

@@ -196,7 +196,7 @@ func TestWrongTypes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u.Enabled || u.Locked || u.PasswordExpired || u.MustChangePassword || len(u.Unread) != 3 || u.SID != "" || u.GUID != "" || u.PasswordSet != nil || len(u.Title) > maxText+4 || u.DisplayName != "a\uFFFDb" {
+	if u.Enabled || u.Locked || u.PasswordExpired || u.MustChangePassword || len(u.Unread) != 5 || u.SID != "" || u.GUID != "" || u.PasswordSet != nil || len(u.Title) > maxText+4 || u.DisplayName != "a\uFFFDb" {
 		t.Errorf("%+v", u)
 	}
 }

@@ -151,6 +151,7 @@ func (d *demo) user(p person) string {
 		"pwdLastSet":         d.ago(p.set),
 		"lockoutTime":        d.ago(p.locked),
 		"accountExpires":     {strconv.FormatInt(never, 10)},
+		"logonCount":         {"0"},
 
 		"msDS-User-Account-Control-Computed": {strconv.FormatInt(computed, 10)},
 	}
@@ -168,6 +169,7 @@ func (d *demo) user(p person) string {
 	}
 	if p.logon != 0 { // absent until the first logon
 		a["lastLogonTimestamp"] = d.ago(p.logon)
+		a["logonCount"] = []string{"12"}
 	}
 	if p.expired != 0 {
 		a["accountExpires"] = d.ago(p.expired)
@@ -179,7 +181,7 @@ func (d *demo) computer(name, system, version, description, owner string, logon 
 	dns := strings.ToLower(name) + ".corp.example.test"
 	a := map[string][]string{
 		"dNSHostName": {dns}, "operatingSystem": {system}, "operatingSystemVersion": {version}, "description": {description},
-		"servicePrincipalName": {"HOST/" + name, "HOST/" + dns}, "lastLogonTimestamp": d.ago(logon), "pwdLastSet": d.ago(11 * 24 * time.Hour),
+		"servicePrincipalName": {"HOST/" + name, "HOST/" + dns}, "lastLogonTimestamp": d.ago(logon), "pwdLastSet": d.ago(11 * 24 * time.Hour), "logonCount": {"340"},
 		"primaryGroupID": {"515"},
 	}
 	if uac == uacDomainController {

@@ -36,7 +36,7 @@ const (
 func syntaxOf(attr string) syntax {
 	switch attr {
 	case "useraccountcontrol", "msds-user-account-control-computed", "lastlogontimestamp", "lastlogon",
-		"pwdlastset", "lockouttime", "accountexpires", "badpwdcount", "samaccounttype", "grouptype",
+		"pwdlastset", "lockouttime", "accountexpires", "badpwdcount", "logoncount", "samaccounttype", "grouptype",
 		"primarygroupid", "usncreated", "usnchanged":
 		return number
 	case "memberof", "member", "manager", "managedby", "directreports", "distinguishedname", "objectcategory":
