@@ -141,6 +141,8 @@ func (d *domain) certificate(t *testing.T) {
 // fill makes the accounts, while no controller runs.
 func (d *domain) fill(t *testing.T, tool string) {
 	t.Helper()
+	sam := filepath.Join(d.dir, "private", "sam.ldb")
+	d.allow(t, tool, sam)
 	var add, change strings.Builder
 	// A password is set as UTF-16 in quotes (MS-ADTS 3.1.1.3.1.5).
 	var password []byte
@@ -165,7 +167,7 @@ func (d *domain) fill(t *testing.T, tool string) {
 	for _, g := range []struct {
 		name    string
 		members []string
-	}{{"Inner", []string{"jdoe"}}, {"Middle", []string{"Inner"}}, {"Outer", []string{"Middle"}}, {"Everyone", members}, {"Funnel Readers", []string{"svc-funnel"}}} {
+	}{{"Inner", []string{"jdoe"}}, {"Middle", []string{"Inner"}}, {"Outer", []string{"Middle"}}, {"Everyone", members}} {
 		fmt.Fprintf(&add, "dn: %s\nobjectClass: group\nsAMAccountName: %s\ngroupType: -2147483646\n", sambaUser(g.name), g.name)
 		for _, m := range g.members {
 			fmt.Fprintf(&add, "member: %s\n", sambaUser(m))
@@ -179,6 +181,7 @@ func (d *domain) fill(t *testing.T, tool string) {
 		modify(sambaUser("jdoe"), "replace", attribute, value)
 	}
 	modify(sambaUser("Inner"), "add", "member", sambaUser("Outer")) // a cycle
+	modify(sambaUser("Funnel Readers"), "add", "member", sambaUser("svc-funnel"))
 	modify(sambaUser("fresh"), "replace", "pwdLastSet", "0")
 	modify(sambaUser("ended"), "replace", "accountExpires", fileTime2020)
 	modify(sambaUser("Domain Admins"), "add", "member", sambaUser("hidden"))
@@ -186,7 +189,6 @@ func (d *domain) fill(t *testing.T, tool string) {
 	modify(sambaBase, "replace", "lockoutThreshold", "3")
 	// As hardened domains have it: an ordinary account may not read the states of others.
 	modify("CN=Pre-Windows 2000 Compatible Access,CN=Builtin,"+sambaBase, "delete", "member", "CN=S-1-5-11,CN=ForeignSecurityPrincipals,"+sambaBase)
-	sam := filepath.Join(d.dir, "private", "sam.ldb")
 	d.ldif(t, "ldbadd", sam, add.String())
 	d.ldif(t, "ldbmodify", sam, change.String())
 	// Below the rules of the directory, which let nobody set these.
@@ -195,7 +197,13 @@ func (d *domain) fill(t *testing.T, tool string) {
 	modify(sambaUser("jdoe"), "replace", "lastLogonTimestamp", fileTime2020)
 	modify("CN=WS-0142,CN=Computers,"+sambaBase, "replace", "lastLogonTimestamp", fileTime2020)
 	d.ldif(t, "ldbmodify", filepath.Join(d.dir, "private", "sam.ldb.d", "DC=LAB,DC=TEST.ldb"), change.String())
-	// What the guide says that Funnel's account needs, and nothing else.
+}
+
+// allow lets the group of Funnel's account read what the guide says that it needs,
+// and nothing else. New accounts inherit it.
+func (d *domain) allow(t *testing.T, tool, sam string) {
+	t.Helper()
+	d.ldif(t, "ldbadd", sam, "dn: "+sambaUser("Funnel Readers")+"\nobjectClass: group\nsAMAccountName: Funnel Readers\ngroupType: -2147483646\n")
 	readers, user, sddl := d.attributes(t, "Funnel Readers")["objectSid"], "bf967aba-0de6-11d0-a285-00aa003049e2", ""
 	for _, what := range []string{
 		"4c164200-20c0-11d0-a768-00aa006e0529", // Account Restrictions

@@ -68,8 +68,9 @@ func states(u activedirectory.User) string {
 
 func sambaUsers(t *testing.T, d *domain) {
 	c, line := d.client(t, patient, nil)
+	own := d.attributes(t, "jdoe") // as Samba's own tools write them
 	for _, account := range []string{"jdoe", `LAB\jdoe`, "jdoe@lab.test", "jdoe@example.com", "JDOE"} {
-		u, own := look(t, c, account), d.attributes(t, "jdoe")
+		u := look(t, c, account)
 		if !u.Found || u.Account != "jdoe" || u.Title != "Clerk" || u.EmployeeID != "10042" || u.Location != "Springfield" || u.Department != "Finance" ||
 			u.Manager.DisplayName != "The boss" || u.Manager.Mail != "boss@example.com" || states(u) != "enabled" || len(u.Unread) != 0 || u.MoreGroups {
 			t.Errorf("%s: %+v", account, u)
@@ -77,7 +78,6 @@ func sambaUsers(t *testing.T, d *domain) {
 		if u.PrimaryGroup != "Domain Users" || !slices.Equal(u.Groups, []string{"Inner"}) || !slices.Equal(u.NestedGroups, []string{"Middle", "Outer", "Users"}) || len(u.Privileged) != 0 {
 			t.Errorf("%s: groups %q, through others %q, primary %q, privileged %q", account, u.Groups, u.NestedGroups, u.PrimaryGroup, u.Privileged)
 		}
-		// As Samba's own tools write them.
 		if u.SID != own["objectSid"] || u.GUID != own["objectGUID"] || len(u.GUID) != 36 {
 			t.Errorf("SID %s and GUID %s, want %s and %s", u.SID, u.GUID, own["objectSid"], own["objectGUID"])
 		}
