@@ -45,7 +45,8 @@ func TestEnrichUser(t *testing.T) {
 	found := activedirectory.User{
 		Found: true, Account: "jdoe", UPN: "jdoe@corp.example.com", DisplayName: "Jane Doe", Mail: "j.doe@example.com", Title: "Accountant", Department: "Finance",
 		Manager: activedirectory.Manager{DN: "CN=Boss", DisplayName: "The Boss", Mail: "boss@example.com"}, Groups: groups, GroupsTotal: 14, NestedGroups: []string{"N1", "N2"}, NestedGroupsTotal: 2,
-		Enabled: true, Locked: true, PasswordExpired: true, MustChangePassword: true, LastLogon: at("2026-02-20T08:00:00+01:00"), PasswordSet: at("2025-01-02T03:04:05Z"),
+		PrimaryGroup: "Domain Users", Privileged: []string{"Administrators", "Domain Admins"}, MoreGroups: true,
+		Enabled: true, Locked: true, PasswordExpired: true, MustChangePassword: true, LastLogon: at("2026-02-20T08:00:00+01:00"), LastLogonLag: funnel.Duration(14 * 24 * time.Hour), PasswordSet: at("2025-01-02T03:04:05Z"),
 	}
 	r := funneltest.Run(t, EnrichUser, created(hash(), user(`CORP\jdoe`)), answered("activedirectory.lookup_user", funneltest.Always(found)))
 	wantPaths(t, r, "lookup comment")
@@ -55,6 +56,8 @@ func TestEnrichUser(t *testing.T) {
 	wantText(t, "the comment", comment(t, r, "enrich_user"), `
 User: Jane Doe
 
+Mind: it has power over the domain by Administrators, Domain Admins; it is locked out after wrong passwords; its password must be changed at the next logon.
+
 Account | jdoe
 Principal name | jdoe@corp.example.com
 Title | Accountant
@@ -63,10 +66,50 @@ Mail | j.doe@example.com
 Manager | The Boss, boss@example.com
 Account state | enabled, locked
 Password | expired, must be changed at the next logon, set at 2025-01-02 03:04:05 UTC
-Last logon | 2026-02-20 07:00:00 UTC (may be up to 14 days old)
+Last logon | 2026-02-20 07:00:00 UTC (the true one may be up to 14 days later)
+Primary group | Domain Users
 Groups (10 of 14) | G0, G1, G2, G3, G4, G5, G6, G7, G8, G9
 Groups through others (2 of 2) | N1, N2
+
+Not all groups could be read: there may be others, and others with power.
 `)
+}
+
+// Each state of an account is said first, in words; what is unknown is not said
+// to be well.
+func TestUserStates(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		user  activedirectory.User
+		want  []string
+		never string
+	}{
+		"well":     {activedirectory.User{Enabled: true}, []string{"Account state | enabled, not locked", "Password | not expired", "Last logon | none recorded"}, "Mind:"},
+		"disabled": {activedirectory.User{}, []string{"Mind: the account is disabled.", "Account state | disabled, not locked"}, "unknown"},
+		"expired":  {activedirectory.User{Enabled: true, PasswordExpired: true}, []string{"Mind: its password has expired."}, "must be changed"},
+		"ended": {
+			activedirectory.User{Enabled: true, Expired: true, AccountExpires: at("2020-01-01T00:00:00Z")},
+			[]string{"Mind: it has ended.", "Account expires | 2020-01-01 00:00:00 UTC, which has passed"},
+			"unknown",
+		},
+		"unread": {
+			activedirectory.User{Unread: []string{"lastLogonTimestamp", "accountExpires", "userAccountControl"}},
+			[]string{"Account state | enabled or disabled: unknown", "Last logon | unknown", "Account expires | unknown", "may not read lastLogonTimestamp, accountExpires, userAccountControl."},
+			"Mind:",
+		},
+	} {
+		test.user.Found, test.user.Account = true, "jdoe"
+		r := funneltest.Run(t, EnrichUser, created(user("jdoe")), answered("activedirectory.lookup_user", funneltest.Always(test.user)))
+		got := comment(t, r, "enrich_user").String()
+		for _, want := range test.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: no %q in\n%s", name, want, got)
+			}
+		}
+		if strings.Contains(got, test.never) {
+			t.Errorf("%s: %q in\n%s", name, test.never, got)
+		}
+	}
 }
 
 func TestEnrichHostileUser(t *testing.T) {
@@ -198,7 +241,8 @@ func TestPeoplesIssues(t *testing.T) {
 	answers := networked(funnel.Clean)
 	answers["virustotal.file_report"] = funneltest.Always(virustotal.Report{Hash: md5})
 	answers["activedirectory.lookup_user"] = funneltest.Always(activedirectory.User{})
-	for _, p := range []*funnel.Playbook{EnrichUser, EnrichFile, EnrichNetwork} {
+	answers["activedirectory.lookup_host"] = funneltest.Always(activedirectory.Host{})
+	for _, p := range []*funnel.Playbook{EnrichUser, EnrichHost, EnrichFile, EnrichNetwork} {
 		for _, c := range []struct {
 			about []funnel.Observable
 			says  string // the playbook that comments, "" for none
@@ -206,6 +250,7 @@ func TestPeoplesIssues(t *testing.T) {
 			{nil, ""},
 			{[]funnel.Observable{ours, observable(funnel.IP, "10.0.0.1"), observable(funnel.Email, "jdoe@example.com")}, ""},
 			{[]funnel.Observable{user("jdoe")}, "enrich_user"},
+			{[]funnel.Observable{host("WS-0142")}, "enrich_host"},
 			{[]funnel.Observable{hash()}, "enrich_file"},
 			{[]funnel.Observable{observable(funnel.Domain, "a.example.net")}, "enrich_network"},
 		} {

@@ -65,25 +65,105 @@ func userNote(u activedirectory.User) []funnel.Block {
 	f.add("Manager", manager(u.Manager))
 	f.put("Account state", funnel.Text(accountState(u)))
 	f.put("Password", funnel.Text(passwordState(u)))
-	if u.LastLogon == nil {
+	f.lastLogon(u.LastLogon, u.LastLogonLag, u.Unread)
+	switch {
+	case unread(u.Unread, "accountExpires"):
+		f.put("Account expires", funnel.Text("unknown"))
+	case u.Expired:
+		f.when("Account expires", u.AccountExpires, ", which has passed")
+	default:
+		f.when("Account expires", u.AccountExpires, "")
+	}
+	f.when("Account made", u.Created, "")
+	f.add("Primary group", u.PrimaryGroup)
+	f.list("Groups", u.Groups, u.GroupsTotal)
+	f.list("Groups through others", u.NestedGroups, u.NestedGroupsTotal)
+	blocks := []funnel.Block{funnel.Heading(3, funnel.Text("User: "), funnel.Data(clip(name, maxValue)))}
+	blocks = append(blocks, warning(userWarnings(u))...)
+	return append(append(blocks, f.table()), limits(u.Unread, u.MoreGroups)...)
+}
+
+// userWarnings are what a responder has to see first.
+func userWarnings(u activedirectory.User) []string {
+	var mind []string
+	if len(u.Privileged) > 0 {
+		mind = append(mind, power(u.Privileged))
+	}
+	for _, s := range []struct {
+		is   bool
+		text string
+	}{
+		{!u.Enabled && !unread(u.Unread, "userAccountControl"), "the account is disabled"},
+		{u.Locked, "it is locked out after wrong passwords"},
+		{u.Expired, "it has ended"},
+		{u.MustChangePassword, "its password must be changed at the next logon"},
+		{u.PasswordExpired && !u.MustChangePassword, "its password has expired"},
+	} {
+		if s.is {
+			mind = append(mind, s.text)
+		}
+	}
+	return mind
+}
+
+// power says which groups give power over the domain.
+func power(groups []string) string {
+	return fmt.Sprintf("it has power over the domain by %s", listed(groups, len(groups)))
+}
+
+// warning is a paragraph of what has to be seen first, none if there is nothing.
+func warning(mind []string) []funnel.Block {
+	if len(mind) == 0 {
+		return nil
+	}
+	return []funnel.Block{funnel.Paragraph(funnel.Strong(funnel.Text("Mind: ")), funnel.Data(strings.Join(mind, "; ")+"."))}
+}
+
+// limits says what could not be read, which is unknown and not good news.
+func limits(unread []string, moreGroups bool) []funnel.Block {
+	var notes []string
+	if moreGroups {
+		notes = append(notes, "Not all groups could be read: there may be others, and others with power.")
+	}
+	if len(unread) > 0 {
+		notes = append(notes, "Funnel's account may not read "+strings.Join(unread, ", ")+".")
+	}
+	if len(notes) == 0 {
+		return nil
+	}
+	return []funnel.Block{funnel.Paragraph(funnel.Emphasis(funnel.Data(strings.Join(notes, " "))))}
+}
+
+// list adds the first of a list of names, and how many there are.
+func (f *facts) list(name string, names []string, total int) {
+	if total > 0 {
+		shown := names[:min(len(names), maxGroups)]
+		f.add(fmt.Sprintf("%s (%d of %d)", name, len(shown), total), strings.Join(shown, ", "))
+	}
+}
+
+func listed(names []string, total int) string {
+	shown := strings.Join(names[:min(len(names), maxGroups)], ", ")
+	if total > maxGroups {
+		shown += fmt.Sprintf(" and %d more", total-maxGroups)
+	}
+	return clip(shown, maxValue)
+}
+
+// lastLogon adds a last logon with how much later the true one may be.
+func (f *facts) lastLogon(at *time.Time, lag funnel.Duration, hidden []string) {
+	switch {
+	case at != nil:
+		remark := ""
+		if days := int(time.Duration(lag).Hours() / 24); days > 0 {
+			remark = fmt.Sprintf(" (the true one may be up to %d days later)", days)
+		}
+		f.when("Last logon", at, remark)
+	case unread(hidden, "lastLogonTimestamp"):
+		f.put("Last logon", funnel.Text("unknown"))
+	default:
 		f.put("Last logon", funnel.Text("none recorded"))
 	}
-	f.when("Last logon", u.LastLogon, " (may be up to 14 days old)")
-	f.when("Account expires", u.AccountExpires, "")
-	f.when("Account made", u.Created, "")
-	if u.GroupsTotal > 0 {
-		shown := u.Groups[:min(len(u.Groups), maxGroups)]
-		f.add(fmt.Sprintf("Groups (%d of %d)", len(shown), u.GroupsTotal), strings.Join(shown, ", "))
-	}
-	if u.NestedGroupsTotal > 0 {
-		shown := u.NestedGroups[:min(len(u.NestedGroups), maxGroups)]
-		f.add(fmt.Sprintf("Groups through others (%d of %d)", len(shown), u.NestedGroupsTotal), strings.Join(shown, ", "))
-	}
-	blocks := []funnel.Block{funnel.Heading(3, funnel.Text("User: "), funnel.Data(clip(name, maxValue))), f.table()}
-	if len(u.Unread) > 0 {
-		blocks = append(blocks, funnel.Paragraph(funnel.Emphasis(funnel.Data("Funnel's account may not read "+strings.Join(u.Unread, ", ")+"."))))
-	}
-	return blocks
 }
 
 func manager(m activedirectory.Manager) string {
@@ -98,22 +178,20 @@ func manager(m activedirectory.Manager) string {
 
 // unread reports whether the directory did not show an attribute: what follows
 // from it is unknown, not false.
-func unread(u activedirectory.User, attribute string) bool {
-	return slices.Contains(u.Unread, attribute)
-}
+func unread(list []string, attribute string) bool { return slices.Contains(list, attribute) }
 
 const computed = "msDS-User-Account-Control-Computed"
 
 func accountState(u activedirectory.User) string {
 	state := "disabled"
 	switch {
-	case unread(u, "userAccountControl"):
+	case unread(u.Unread, "userAccountControl"):
 		state = "enabled or disabled: unknown"
 	case u.Enabled:
 		state = "enabled"
 	}
 	switch {
-	case unread(u, computed):
+	case unread(u.Unread, computed):
 		return state + "; locked: unknown"
 	case u.Locked:
 		return state + ", locked"
@@ -124,7 +202,7 @@ func accountState(u activedirectory.User) string {
 func passwordState(u activedirectory.User) string {
 	var states []string
 	switch {
-	case unread(u, computed):
+	case unread(u.Unread, computed):
 		states = append(states, "expired: unknown")
 	case u.PasswordExpired:
 		states = append(states, "expired")

@@ -39,7 +39,8 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("making the demo's directory: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	w, err := newWorld()
+	alerts := detections(o.Alerts)
+	w, err := newWorld(workstations(alerts))
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,6 @@ func Run(ctx context.Context, o Options) error {
 	pid, _ := c.state()
 	s.intro(w, server, filepath.Join(dir, "server.log"), strings.TrimSpace(string(token)), pid, o)
 
-	alerts := detections(o.Alerts)
 	sender := splunkfake.New(splunkfake.Options{URL: server + "/hooks/splunk/" + hooks.splunk, Web: w.splunkURL, Search: w.splunk})
 	played := make(chan error, 1)
 	go func() {

@@ -196,7 +196,7 @@ func (p *progress) judge(alerts []mockscan.Detection, sender *splunkfake.Sender,
 			names[commentName(c)]++
 			comments++
 		}
-		for _, name := range []string{"enrich_user", "enrich_file"} {
+		for _, name := range []string{"enrich_user", "enrich_host", "enrich_file"} {
 			if names[name] != 1 {
 				faults = append(faults, fmt.Sprintf("%s has %d comments of %s", issue.Key, names[name], name))
 			}

@@ -33,9 +33,9 @@ type world struct {
 	jiraURL, scannerURL, splunkURL, searchesURL, chatURL string
 }
 
-// newWorld starts the fakes. The tracker's search index lags a little, as the
+// newWorld starts the fakes; the directory knows the workstations. The tracker's search index lags a little, as the
 // real one does.
-func newWorld() (_ *world, err error) {
+func newWorld(workstations []string) (_ *world, err error) {
 	w := &world{splunk: splunkfake.NewSearch()}
 	w.searches = splunkfake.NewAPI(splunkfake.APIOptions{Token: splunkfake.DemoToken, Jobs: splunkfake.DemoJobs(), Events: splunkfake.DemoEvents()})
 	defer func() {
@@ -46,7 +46,7 @@ func newWorld() (_ *world, err error) {
 	w.jira = jirafake.New(jirafake.Options{IndexLag: jirafake.UniformLag(200*time.Millisecond, time.Second), Seed: 1})
 	w.scanner = virustotalfake.New(virustotalfake.Options{APIKey: scannerKey, Files: virustotalfake.Demo(), URLs: virustotalfake.DemoURLs(), Domains: virustotalfake.DemoDomains(), IPs: virustotalfake.DemoIPs()})
 	w.scanner.Misbehave(virustotalfake.Faults{Latency: 150 * time.Millisecond})
-	if w.directory, err = directoryfake.Start(directoryfake.Options{Entries: directoryfake.Demo(), Passwords: directoryfake.DemoPasswords()}); err != nil {
+	if w.directory, err = directoryfake.Start(directoryfake.Options{Entries: directoryfake.Demo(workstations...), Passwords: directoryfake.DemoPasswords()}); err != nil {
 		return nil, fmt.Errorf("starting the simulated directory: %w", err)
 	}
 	for _, s := range []struct {
@@ -103,6 +103,21 @@ func detections(n int) []mockscan.Detection {
 		links = append(links, mockscan.Link{URL: u.URL, Domain: virustotalfake.DemoDomains()[i].Name, IP: virustotalfake.DemoIPs()[i].IP})
 	}
 	return mockscan.Alerts(7, n, mockscan.Options{Links: links, Users: []string{"jdoe", "rroe", "mmajor", "jstiles", "jpublic"}, Files: files, Start: time.Now().Add(-time.Duration(n) * 3 * time.Minute)})
+}
+
+// workstations are the computers of the alerts that the directory knows: all but
+// every fourth, so that one shows what is said of an unknown one.
+func workstations(alerts []mockscan.Detection) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, d := range alerts {
+		if d.Host != "" && !seen[d.Host] {
+			if seen[d.Host] = true; len(seen)%4 != 0 {
+				names = append(names, d.Host)
+			}
+		}
+	}
+	return names
 }
 
 // configuration writes what the server needs into the directory and returns the

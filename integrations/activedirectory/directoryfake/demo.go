@@ -19,7 +19,7 @@ const (
 func DemoPasswords() map[string]string { return map[string]string{"svc-funnel": DemoPassword} }
 
 // Demo returns [DemoAt] for the present.
-func Demo() []Entry { return DemoAt(time.Now()) }
+func Demo(workstations ...string) []Entry { return DemoAt(time.Now(), workstations...) }
 
 // DemoAt returns a small domain as it looks at the given time. The people are
 // the classical placeholders; each account shows one thing that a responder
@@ -35,8 +35,9 @@ func Demo() []Entry { return DemoAt(time.Now()) }
 //	svc-backup  service account, its password never expires
 //	svc-funnel  read-only account of Funnel
 //
-// and the computer FIN-LAPTOP-07$.
-func DemoAt(now time.Time) []Entry {
+// and the computers FIN-LAPTOP-07$, DC1$ and the given workstations: of different
+// ages, the people's in turn, every seventh disabled.
+func DemoAt(now time.Time, workstations ...string) []Entry {
 	d := &demo{now: now.UTC().Truncate(time.Second), rid: 1104}
 	d.container(DemoBaseDN, "domainDNS")
 	for _, ou := range []string{"People", "Administrators", "Service Accounts", "Groups", "Computers"} {
@@ -59,6 +60,14 @@ func DemoAt(now time.Time) []Entry {
 	funnel := d.user(person{sam: "svc-funnel", name: "Funnel Lookup Service", ou: "Service Accounts", title: "Service account", dept: it, manager: noreen, age: 90 * day, logon: 1 * day, set: 90 * day, uac: uacNeverExpires})
 	d.computer("FIN-LAPTOP-07", "Windows 11 Enterprise", "10.0 (22631)", "Finance, second floor", jane, 2*day, uacWorkstation)
 	d.computer("DC1", "Windows Server 2022 Datacenter", "10.0 (20348)", "Domain controller", "", 1*day, uacDomainController)
+	owners := []string{jane, richard, noreen, mary, stiles, public}
+	for i, name := range workstations {
+		uac := int64(uacWorkstation)
+		if i%7 == 6 {
+			uac |= uacDisabled
+		}
+		d.computer(name, "Windows 11 Enterprise", "10.0 (22631)", "Workstation", owners[i%len(owners)], time.Duration(1+i%12)*day, uac)
+	}
 
 	everybody := []string{mary, richard, jane, stiles, noreen, jroe, paula, public, larry}
 	financeDN := d.group("Finance", mary, richard, jane, stiles, miles)
