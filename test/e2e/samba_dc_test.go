@@ -28,7 +28,6 @@ import (
 )
 
 const (
-	sambaIP       = "127.0.0.10"
 	sambaPassword = "Lab-only-Passw0rd!"
 	sambaBase     = "DC=lab,DC=test"
 	manyUsers     = 1500
@@ -39,6 +38,7 @@ func sambaUser(cn string) string { return "CN=" + cn + ",CN=Users," + sambaBase 
 
 // domain is a Samba Active Directory domain controller of the test's own.
 type domain struct {
+	ip          string // a loopback address of its own: its ports are the usual ones
 	dir, config string
 	ca          []byte
 	cmd         *exec.Cmd
@@ -54,10 +54,12 @@ func provision(t *testing.T) *domain {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	d := &domain{dir: dir, config: filepath.Join(dir, "etc", "smb.conf")}
+	random := make([]byte, 3)
+	_, _ = rand.Read(random)
+	d := &domain{ip: fmt.Sprintf("127.%d.%d.%d", 16+random[0]%200, random[1], 1+random[2]%254), dir: dir, config: filepath.Join(dir, "etc", "smb.conf")}
 	start := time.Now()
 	command(t, dir, nil, tool, "domain", "provision", "--realm=LAB.TEST", "--domain=LAB", "--server-role=dc", "--dns-backend=NONE", "--adminpass="+sambaPassword,
-		"--host-name=dc1", "--host-ip="+sambaIP, "--targetdir="+dir, "--use-rfc2307", "--option=interfaces="+sambaIP+"/8", "--option=bind interfaces only=yes")
+		"--host-name=dc1", "--host-ip="+d.ip, "--targetdir="+dir, "--use-rfc2307", "--option=interfaces="+d.ip+"/8", "--option=bind interfaces only=yes")
 	d.certificate(t)
 	if err := os.MkdirAll(filepath.Join(dir, "run", "ncalrpc"), 0o755); err != nil {
 		t.Fatal(err)
@@ -68,7 +70,7 @@ func provision(t *testing.T) *domain {
   workgroup = LAB
   server role = active directory domain controller
   server services = ldap, kdc, cldap
-  interfaces = `+sambaIP+`/8
+  interfaces = `+d.ip+`/8
   bind interfaces only = yes
   private dir = $D/private
   state directory = $D/state
@@ -120,7 +122,7 @@ func (d *domain) certificate(t *testing.T) {
 	}
 	ca, leaf := template(1, "Lab authority"), template(2, "dc1.lab.test")
 	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
-	leaf.DNSNames, leaf.IPAddresses, leaf.ExtKeyUsage = []string{"dc1.lab.test"}, []net.IP{net.ParseIP(sambaIP)}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	leaf.DNSNames, leaf.IPAddresses, leaf.ExtKeyUsage = []string{"dc1.lab.test"}, []net.IP{net.ParseIP(d.ip)}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, authority.Public(), authority)
 	if err != nil {
 		t.Fatal(err)
@@ -266,7 +268,7 @@ func (d *domain) start(t *testing.T) {
 	}
 	t.Cleanup(d.kill)
 	for deadline := time.Now().Add(time.Minute); ; {
-		conn, err := net.DialTimeout("tcp", sambaIP+":636", time.Second)
+		conn, err := net.DialTimeout("tcp", d.ip+":636", time.Second)
 		if err == nil {
 			_ = conn.Close()
 			return
@@ -297,6 +299,7 @@ func (d *domain) signal(t *testing.T, name string) {
 // dialer connects to the controller whatever the address says, and remembers who
 // was called and what was sent.
 type dialer struct {
+	ip      string
 	mu      sync.Mutex
 	calls   []string
 	written strings.Builder
@@ -310,7 +313,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	d.mu.Lock()
 	d.calls = append(d.calls, address)
 	d.mu.Unlock()
-	c, err := new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(sambaIP, port))
+	c, err := new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(d.ip, port))
 	if err != nil {
 		return nil, err
 	}
@@ -338,7 +341,7 @@ func (d *domain) options() activedirectory.Config {
 // client connects our integration to the controller; change may be nil.
 func (d *domain) client(t *testing.T, timeout time.Duration, change func(*activedirectory.Config)) (*activedirectory.Client, *dialer) {
 	t.Helper()
-	cfg, line := d.options(), &dialer{}
+	cfg, line := d.options(), &dialer{ip: d.ip}
 	if change != nil {
 		change(&cfg)
 	}

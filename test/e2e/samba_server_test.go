@@ -51,7 +51,7 @@ func sambaServer(t *testing.T, d *domain) {
 	address, dir := listen.Addr().String(), t.TempDir()
 	_ = listen.Close()
 	config := filepath.Join(dir, "funnel.yaml")
-	text := fmt.Sprintf(sambaConfiguration, address, jira.URL, jirafake.DefaultEmail, sambaIP, sambaBase, filepath.Join(d.dir, "tls", "ca.pem"))
+	text := fmt.Sprintf(sambaConfiguration, address, jira.URL, jirafake.DefaultEmail, d.ip, sambaBase, filepath.Join(d.dir, "tls", "ca.pem"))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
