@@ -268,7 +268,7 @@ func commentName(c jirafake.Comment) string {
 		Name string `json:"name"`
 	}
 	_ = json.Unmarshal(c.Properties["funnel.comment"], &p)
-	for _, name := range []string{"enrich_user", "enrich_file", "seen"} {
+	for _, name := range []string{"enrich_user", "enrich_host", "enrich_file", "seen"} {
 		if p.Name == "" && strings.HasSuffix(jirafake.Text(c.Body), "."+funnel.Fingerprint(name)) {
 			return name
 		}
