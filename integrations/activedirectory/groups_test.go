@@ -1,7 +1,6 @@
 package activedirectory_test
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,12 +11,6 @@ import (
 	"github.com/funnelsec/funnel/integrations/activedirectory"
 	"github.com/funnelsec/funnel/integrations/activedirectory/directoryfake"
 )
-
-// builtin returns the bytes of S-1-5-32-rid.
-func builtin(rid uint32) string {
-	b := binary.LittleEndian.AppendUint32([]byte{1, 2, 0, 0, 0, 0, 0, 5}, 32)
-	return string(binary.LittleEndian.AppendUint32(b, rid))
-}
 
 // group adds a group; it is in others by its memberOf.
 func group(o *directoryfake.Options, name, sid string, members []string, memberOf ...string) string {
@@ -42,11 +35,14 @@ func attributes(o *directoryfake.Options, account string) map[string][]string {
 func TestPrimaryGroup(t *testing.T) {
 	t.Parallel()
 	r := setup(t, func(o *directoryfake.Options) {
+		o.Entries = slices.DeleteFunc(o.Entries, func(e directoryfake.Entry) bool { // of another language
+			return slices.ContainsFunc([]string{"CN=Domain Admins,", "CN=Administrators,", "CN=Domain Users,"}, func(name string) bool { return strings.HasPrefix(e.DN, name) })
+		})
 		attributes(o, "jdoe")["primaryGroupID"] = []string{"512"}
 		attributes(o, "rroe")["primaryGroupID"] = []string{"9001"}
 		attributes(o, "mmajor")["primaryGroupID"] = []string{"9002"} // no such group
 		admins := group(o, "Domänen-Admins", directoryfake.SID(512), nil, "Administratoren")
-		group(o, "Administratoren", builtin(544), []string{admins})
+		group(o, "Administratoren", directoryfake.BuiltinSID(544), []string{admins})
 		clerks := group(o, "Clerks", directoryfake.SID(9001), nil, "Outer Clerks")
 		group(o, "Outer Clerks", directoryfake.SID(9003), []string{clerks})
 		group(o, "Domain Admins", directoryfake.SID(9512), []string{"CN=Mary Major,OU=People," + directoryfake.DemoBaseDN}) // has the name, not the power
@@ -81,12 +77,12 @@ func TestPrimaryGroup(t *testing.T) {
 // Power is told by the SID, which no name and no language changes.
 func TestPrivileged(t *testing.T) {
 	t.Parallel()
-	sids := map[string]string{"of-a-guest": directoryfake.SID(514), "of-users": builtin(545), "of-nobody": "", "of-garbage": "S-1-5-32-544"}
+	sids := map[string]string{"of-a-guest": directoryfake.SID(514), "of-users": directoryfake.BuiltinSID(545), "of-nobody": "", "of-garbage": "S-1-5-32-544"}
 	for _, rid := range []uint32{512, 516, 518, 519, 520, 521, 526, 527} {
 		sids["p-"+strconv.Itoa(int(rid))] = directoryfake.SID(rid)
 	}
 	for _, rid := range []uint32{544, 548, 549, 550, 551} {
-		sids["p-"+strconv.Itoa(int(rid))] = builtin(rid)
+		sids["p-"+strconv.Itoa(int(rid))] = directoryfake.BuiltinSID(rid)
 	}
 	r := setup(t, func(o *directoryfake.Options) {
 		jane := attributes(o, "jdoe")

@@ -93,6 +93,21 @@ func TestNestedGroups(t *testing.T) {
 	}
 }
 
+// The demo's administrator shows what power looks like.
+func TestDemoAdministrator(t *testing.T) {
+	t.Parallel()
+	r := setup(t, nil, nil)
+	for account, want := range map[string]string{"adm-jdoe": "Administrators Domain Admins", "svc-backup": "Backup Operators", "jdoe": ""} {
+		if u := r.lookup(t, account); strings.Join(u.Privileged, " ") != want || u.MoreGroups || u.PrimaryGroup != "Domain Users" {
+			t.Errorf("%s: %q in %q", account, u.Privileged, u.PrimaryGroup)
+		}
+	}
+	g, err := r.LookupGroup(t.Context(), activedirectory.LookupGroupInput{Group: "Domain Users"})
+	if err != nil || g.MembersTotal != 13 {
+		t.Errorf("%d members, %v", g.MembersTotal, err)
+	}
+}
+
 func TestLookupGroup(t *testing.T) {
 	t.Parallel()
 	r := setup(t, nil, nil)

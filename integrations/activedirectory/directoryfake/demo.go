@@ -31,8 +31,8 @@ func Demo(workstations ...string) []Entry { return DemoAt(time.Now(), workstatio
 //	ppoe        new, never logged on, must change the password
 //	jpublic     no logon for 200 days
 //	lloe        contractor, account expired
-//	adm-jdoe    administrator account of jdoe
-//	svc-backup  service account, its password never expires
+//	adm-jdoe    administrator account of jdoe, a domain administrator
+//	svc-backup  service account that may read every file, its password never expires
 //	svc-funnel  read-only account of Funnel
 //
 // and the computers FIN-LAPTOP-07$, DC1$ and the given workstations: of different
@@ -77,8 +77,11 @@ func DemoAt(now time.Time, workstations ...string) []Entry {
 	d.group("Payments Approvers", mary, richard)
 	d.group("Service Desk", jroe)
 	d.group("Server Administrators", admin, noreen)
-	d.group("Backup Operators", backup)
 	d.group("Directory Readers", funnel)
+	d.known("Domain Users", SID(513)) // everybody's primary group: nobody is a member
+	admins := d.known("Domain Admins", SID(512), admin)
+	d.known("Administrators", BuiltinSID(544), admins)
+	d.known("Backup Operators", BuiltinSID(551), backup)
 	return d.entries
 }
 
@@ -229,4 +232,11 @@ func (d *demo) group(name string, members ...string) string {
 		"member":         members,
 		"objectSid":      d.sid(),
 	})
+}
+
+// known adds a group that every domain has, with its well-known SID.
+func (d *demo) known(name, sid string, members ...string) string {
+	dn := d.group(name, members...)
+	d.entries[len(d.entries)-1].Attributes["objectSid"] = []string{sid}
+	return dn
 }

@@ -42,6 +42,13 @@ func SID(rid uint32) string {
 	return string(b)
 }
 
+// BuiltinSID returns the bytes of S-1-5-32-rid, the SID of a group such as
+// Administrators (544) that every domain has (MS-DTYP 2.4.2.4).
+func BuiltinSID(rid uint32) string {
+	b := binary.LittleEndian.AppendUint32([]byte{1, 2, 0, 0, 0, 0, 0, 5}, 32)
+	return string(binary.LittleEndian.AppendUint32(b, rid))
+}
+
 // GUID returns 16 bytes for an objectGUID, always the same for the same name.
 func GUID(dn string) string {
 	sum := sha256.Sum256([]byte(strings.ToLower(dn)))
