@@ -23,6 +23,9 @@ func Defang(text string) string {
 		if end < 0 {
 			end = len(text)
 		}
+		if end > 0 && text[end-1] == ':' && strings.HasPrefix(text[end:], "//") {
+			end-- // the host is another scheme: http://http://example.com
+		}
 		host := strings.ReplaceAll(text[:end], "[.]", ".")
 		out = append(out, strings.ReplaceAll(host, ".", "[.]")...)
 		text = text[end:]

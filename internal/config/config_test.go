@@ -56,6 +56,31 @@ func TestExampleIsWhole(t *testing.T) {
 	}
 }
 
+// What the guide shows is accepted.
+func TestGuideOfObservables(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile(filepath.Join("..", "..", "docs", "guide", "observables.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(guide), "```yaml\n")[1:]
+	if len(blocks) != 2 {
+		t.Fatalf("the guide has %d blocks", len(blocks))
+	}
+	src := ""
+	for _, b := range blocks {
+		block, _, _ := strings.Cut(b, "```")
+		src += block
+	}
+	c, err := Parse("observables.md", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := c.Sources["splunk"].Fields; len(f[funnel.User]) != 2 || f[funnel.Email] == nil || len(f[funnel.Email]) != 0 || !slices.Equal(c.Observables.OwnNetworks, observables.PrivateNetworks()) {
+		t.Errorf("got %+v, %+v", f, c.Observables)
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	for _, src := range []string{"", "# nothing\n", "---\n", "server:\nengine:\nnotify:\nsources: {}\n", "\ufeffserver:\r\n  behind_proxy: false\r\n"} {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
@@ -93,6 +94,9 @@ func shorten(text string) string {
 // plainName returns a name in lower case and ASCII, without a dot at its end.
 func plainName(name string) string {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if !strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return name
+	}
 	if ascii, err := idna.Lookup.ToASCII(name); err == nil {
 		return ascii
 	}
@@ -154,11 +158,15 @@ func (o *Ours) Observe(mapped []funnel.Observable, text string) []funnel.Observa
 	if text == "" || len(mapped) >= MaxObservables {
 		return mapped
 	}
+	hits := Extract(text)
+	if len(hits) == 0 {
+		return mapped
+	}
 	known := make(map[string]bool, len(mapped))
 	for _, m := range mapped {
 		known[m.Identity()] = true
 	}
-	for _, h := range Extract(text) {
+	for _, h := range hits {
 		x := funnel.Observable{Kind: h.Kind, Value: h.Value, Field: "text"}
 		if id := x.Identity(); !known[id] && !o.Has(x) && len(mapped) < MaxObservables {
 			known[id] = true

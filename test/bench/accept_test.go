@@ -24,6 +24,7 @@ import (
 	"github.com/funnelsec/funnel/internal/httpapi"
 	"github.com/funnelsec/funnel/internal/intake"
 	"github.com/funnelsec/funnel/internal/metrics"
+	"github.com/funnelsec/funnel/internal/observables"
 	"github.com/funnelsec/funnel/internal/queue"
 	"github.com/funnelsec/funnel/internal/store"
 )
@@ -82,6 +83,7 @@ func acceptor(t *testing.T, s *store.Store) http.Handler {
 	waiting := queue.New(queue.Options{Backlog: s, Workers: 32, Log: log})
 	receiver := intake.New(intake.Options{
 		Inbox: s, Match: func(string) []string { return []string{book.Name} }, Wake: waiting.Add, Log: log, Metrics: counters,
+		Observe: observables.NewOurs([]string{"corp.example.com"}, nil).Observe,
 		Sources: []intake.Source{{Name: "splunk", Triggers: []*funnel.TriggerSpec{splunk.Alert.Spec()}, Auth: intake.PathSecret(hookSecret), MaxBody: 1 << 20}},
 	})
 	dir := filepath.Join(t.TempDir(), "tokens")
