@@ -57,6 +57,7 @@ func FuzzExtract(f *testing.F) {
 	for _, w := range worst() {
 		f.Add(strings.Repeat(w, 20))
 	}
+	f.Add("hXXp://\x80@0") // found by fuzzing
 	f.Fuzz(func(t *testing.T, text string) { holds(t, text) })
 }
 

@@ -50,16 +50,18 @@ func isWeb(scheme []byte) bool {
 // in it begins.
 func (s *scanner) userinfo(i int) (end, host int) {
 	host = i
-	for end = i; end < len(s.tok); end++ {
+	size := 0
+	for end = i; end < len(s.tok); end += size {
 		c := s.tok[end]
+		size = 1
+		if c >= utf8.RuneSelf {
+			_, size = utf8.DecodeRune(s.tok[end:])
+		}
+		if !s.begins(end) && bytes.IndexByte([]byte("-.:@[]%~!$*+=&"), c) < 0 {
+			break
+		}
 		if c == '@' {
 			host = end + 1
-		}
-		if c < utf8.RuneSelf && !isAlnum(c) && bytes.IndexByte([]byte("-_.:@[]%~!$*+=&"), c) < 0 {
-			break
-		}
-		if c >= utf8.RuneSelf && utf8.RuneStart(c) && !s.begins(end) {
-			break
 		}
 	}
 	s.work += end - i
