@@ -75,6 +75,15 @@ var (
 	// AttachFile puts a file on an issue.
 	AttachFile = funnel.NewAction("jira.attach_file", "Attach a file to an issue.", funnel.Writes, (*Client).AttachFile,
 		funnel.Find((*Client).findAttachment), funnel.Example(AttachFileInput{Issue: "SIRT-1", Name: "results.csv", MediaType: "text/csv", Text: "user,host\njdoe,WS-0142\n"}))
+	// FindRelated finds issues about the same things.
+	FindRelated = funnel.NewAction("jira.find_related", "Find issues about the same things.", funnel.Reads, (*Client).FindRelated,
+		funnel.Example(FindRelatedInput{Issue: "SIRT-1", Observables: []funnel.Observable{{Kind: funnel.User, Value: "jdoe"}}}))
+	// LinkRelated links an issue with several others.
+	LinkRelated = funnel.NewAction("jira.link_related", "Link an issue with related ones.", funnel.Writes, (*Client).LinkRelated,
+		funnel.Find((*Client).findLinked), funnel.Example(LinkRelatedInput{Issue: "SIRT-2", Related: []string{"SIRT-1"}}))
+	// CloseDuplicate closes an issue as a duplicate.
+	CloseDuplicate = funnel.NewAction("jira.close_duplicate", "Close an issue as a duplicate of another.", funnel.Writes, (*Client).CloseDuplicate,
+		funnel.Find((*Client).findDuplicate), funnel.Example(CloseDuplicateInput{Issue: "SIRT-2", Of: "SIRT-1"}))
 )
 
 // IssueCreated is the trigger for issues that were created, by Funnel or by
@@ -94,7 +103,7 @@ func Integration() funnel.Integration {
 		Summary:  "Opens tickets and keeps comments in Jira.",
 		Connect:  funnel.Connect(connect),
 		Limits:   funnel.Limits{Concurrency: 8, Timeout: 30 * time.Second},
-		Actions:  []funnel.AnyAction{OpenTicket, GetIssue, SearchIssues, AddComment, UpdateComment, KeepComment, LinkIssues, CreateIssue, UpdateFields, TransitionIssue, AssignIssue, AttachFile},
+		Actions:  []funnel.AnyAction{OpenTicket, GetIssue, SearchIssues, AddComment, UpdateComment, KeepComment, LinkIssues, CreateIssue, UpdateFields, TransitionIssue, AssignIssue, AttachFile, FindRelated, LinkRelated, CloseDuplicate},
 		Triggers: []funnel.AnyTrigger{IssueCreated, IssueUpdated, CommentCreated},
 		Docs:     docs(),
 	}

@@ -125,8 +125,8 @@ func wantCode(t *testing.T, err error, code funnel.Code, texts ...string) {
 func TestRegistration(t *testing.T) {
 	t.Parallel()
 	r := funnel.NewRegistry().Add(Integration())
-	if n := len(r.Actions()); n != 12 {
-		t.Errorf("%d actions are registered, want 12", n)
+	if n := len(r.Actions()); n != 15 {
+		t.Errorf("%d actions are registered, want 15", n)
 	}
 }
 

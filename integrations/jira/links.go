@@ -42,10 +42,7 @@ func (c *Client) LinkIssues(ctx context.Context, in LinkIssuesInput) (Link, erro
 	if err != nil || linked {
 		return link, err
 	}
-	err = c.createLink(ctx, what+" "+in.Inward+" and "+in.Outward, map[string]any{
-		"type":        map[string]string{"name": in.Type},
-		"inwardIssue": map[string]string{"key": in.Inward}, "outwardIssue": map[string]string{"key": in.Outward},
-	})
+	err = c.createLink(ctx, what+" "+in.Inward+" and "+in.Outward, linkBody(in.Type, in.Inward, in.Outward))
 	return Link{Type: in.Type, Inward: in.Inward, Outward: in.Outward}, err
 }
 

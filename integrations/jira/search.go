@@ -2,7 +2,9 @@ package jira
 
 import (
 	"context"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/funnelsec/funnel"
 )
@@ -15,6 +17,7 @@ const (
 	projectField field = "project"
 	labelsField  field = "labels"
 	statusField  field = "status"
+	createdField field = "created"
 )
 
 // search is a JQL query: conditions that all hold, and an order. Values are
@@ -28,6 +31,24 @@ type search struct {
 // where adds a condition.
 func (q search) where(f field, value string) search {
 	q.terms = append(q.terms[:len(q.terms):len(q.terms)], string(f)+" = "+quote(value))
+	return q
+}
+
+// whereAny adds the condition that the field has one of the values.
+func (q search) whereAny(f field, values []string) search {
+	quoted := make([]string, len(values))
+	for i, v := range values {
+		quoted[i] = quote(v)
+	}
+	q.terms = append(q.terms[:len(q.terms):len(q.terms)], string(f)+" IN ("+strings.Join(quoted, ", ")+")")
+	return q
+}
+
+// createdWithin adds the condition that the issue was created at most so long ago,
+// in whole minutes. The time is built here; it is never text from outside.
+func (q search) createdWithin(d time.Duration) search {
+	minutes := int64((d + time.Minute - 1) / time.Minute)
+	q.terms = append(q.terms[:len(q.terms):len(q.terms)], string(createdField)+` >= "-`+strconv.FormatInt(minutes, 10)+`m"`)
 	return q
 }
 

@@ -26,15 +26,16 @@ const defaultWindow = 24 * time.Hour
 
 // OpenTicketInput is the input of jira.open_ticket.
 type OpenTicketInput struct {
-	Project     string          `json:"project" doc:"Key of the project" example:"SIRT" pattern:"^[A-Z][A-Z0-9_]+$"`
-	IssueType   string          `json:"issue_type" doc:"Name of the issue type" example:"Task"`
-	Summary     string          `json:"summary" doc:"One line; cut to 255 characters" example:"Credential dumping tool on WS-0142"`
-	Description funnel.Document `json:"description" doc:"What it is about"`
-	Labels      []string        `json:"labels,omitempty" doc:"Further labels; white space in them becomes a hyphen"`
-	Priority    string          `json:"priority,omitempty" doc:"Name of the priority; the project's default if empty" example:"High"`
-	Fingerprint string          `json:"fingerprint" minLength:"1" doc:"What the ticket is about: within the window, one project gets one ticket for it" example:"credential-dumping:ws-0142"`
-	Window      funnel.Duration `json:"window,omitzero" doc:"How long the ticket stands for repeats; 24h if not set" example:"24h"`
-	Follows     string          `json:"follows,omitempty" doc:"Key of a ticket about the same thing that is done and that this one follows" example:"SIRT-1"`
+	Project     string              `json:"project" doc:"Key of the project" example:"SIRT" pattern:"^[A-Z][A-Z0-9_]+$"`
+	IssueType   string              `json:"issue_type" doc:"Name of the issue type" example:"Task"`
+	Summary     string              `json:"summary" doc:"One line; cut to 255 characters" example:"Credential dumping tool on WS-0142"`
+	Description funnel.Document     `json:"description" doc:"What it is about"`
+	Labels      []string            `json:"labels,omitempty" doc:"Further labels; white space in them becomes a hyphen"`
+	Priority    string              `json:"priority,omitempty" doc:"Name of the priority; the project's default if empty" example:"High"`
+	Fingerprint string              `json:"fingerprint" minLength:"1" doc:"What the ticket is about: within the window, one project gets one ticket for it" example:"credential-dumping:ws-0142"`
+	Window      funnel.Duration     `json:"window,omitzero" doc:"How long the ticket stands for repeats; 24h if not set" example:"24h"`
+	Observables []funnel.Observable `json:"observables,omitempty" doc:"What it is about: the first 20 become labels with hashes, by which jira.find_related finds it"`
+	Follows     string              `json:"follows,omitempty" doc:"Key of a ticket about the same thing that is done and that this one follows" example:"SIRT-1"`
 }
 
 // Ticket is the outcome of jira.open_ticket.
@@ -139,7 +140,7 @@ func summary(text string) string {
 
 var (
 	plainFingerprint = regexp.MustCompile(`^[a-z2-7]{26}$`)
-	reservedLabel    = regexp.MustCompile(`^funnel-([a-z2-7]{26}$|fp-|probe-)`)
+	reservedLabel    = regexp.MustCompile(`^funnel-([a-z2-7]{26}$|fp-|ob-|probe-)`)
 )
 
 // labelText makes a text fit for a label: no white space, at most 255 characters.
@@ -147,11 +148,7 @@ func labelText(text string) string { return fitting(strings.ReplaceAll(oneLine(t
 
 // ticketLabels returns the labels of a ticket, without that of the effect key.
 func ticketLabels(in OpenTicketInput) ([]string, error) {
-	fingerprint := in.Fingerprint
-	if !plainFingerprint.MatchString(fingerprint) {
-		fingerprint = funnel.Fingerprint(fingerprint)
-	}
-	labels := []string{labelOurs, labelFingerprint + fingerprint}
+	labels := append([]string{labelOurs, fingerprintLabel(in.Fingerprint)}, observableLabels(in.Observables)...)
 	for _, l := range in.Labels {
 		l = labelText(l)
 		if reservedLabel.MatchString(l) {

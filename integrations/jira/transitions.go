@@ -37,7 +37,11 @@ func (c *Client) TransitionIssue(ctx context.Context, in TransitionIssueInput) (
 	if err := checkIssue(what, in.Issue); err != nil {
 		return Transitioned{}, err
 	}
-	what += " " + in.Issue
+	return c.move(ctx, what+" "+in.Issue, in, "")
+}
+
+// move makes the transition, and sets the resolution on the way if there is one.
+func (c *Client) move(ctx context.Context, what string, in TransitionIssueInput, resolution string) (Transitioned, error) {
 	bean, err := c.readIssue(ctx, what, in.Issue, []string{"status"})
 	if err != nil {
 		return Transitioned{}, err
@@ -54,10 +58,11 @@ func (c *Client) TransitionIssue(ctx context.Context, in TransitionIssueInput) (
 	if !ok {
 		return Transitioned{}, funnel.Errorf(funnel.Conflict, "%s: from its present status there is no way to the one that is wanted, or the account may not take it; there is %s", what, ways(all))
 	}
-	err = c.do(ctx, call{
-		what: what, method: http.MethodPost, path: []string{"issue", in.Issue, "transitions"}, want: http.StatusNoContent,
-		body: map[string]any{"transition": map[string]string{"id": chosen.ID}},
-	})
+	body := map[string]any{"transition": map[string]string{"id": chosen.ID}}
+	if resolution != "" {
+		body["fields"] = map[string]any{"resolution": map[string]string{"name": resolution}}
+	}
+	err = c.do(ctx, call{what: what, method: http.MethodPost, path: []string{"issue", in.Issue, "transitions"}, want: http.StatusNoContent, body: body})
 	if err != nil {
 		return Transitioned{}, err
 	}
