@@ -79,12 +79,15 @@ func (p *program) serveUntil(ctx context.Context, path string, handler slog.Hand
 
 func (p *program) check() *cobra.Command {
 	var path string
+	var connect bool
 	cmd := &cobra.Command{
 		Use: "check", Short: "Check the configuration", Args: noArgs,
 		Long: `Check the configuration against the integrations, triggers and playbooks of
-this build. No secret is read and nobody is contacted. Exit code 78 means that
-something has to be mended.`,
-		RunE: func(*cobra.Command, []string) error {
+this build. No secret is read and nobody is contacted, unless --connect is given:
+then each connected system is asked whether it accepts the credential and has what
+settings of playbooks name, such as projects and issue types; nothing is changed.
+Exit code 78 means that something has to be mended.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.Load(path, os.Getenv)
 			if err == nil {
 				err = app.Check(c, p.registry)
@@ -92,10 +95,16 @@ something has to be mended.`,
 			if err != nil {
 				return exitError{exitConfig, err}
 			}
+			if connect {
+				if err := app.CheckConnections(cmd.Context(), app.Options{Config: c, Registry: p.registry, Version: Version()}, p.out); err != nil {
+					return exitError{exitConfig, err}
+				}
+			}
 			fmt.Fprintf(p.out, "%s is fine: %d connections, %d sources\n", path, len(c.Connections), len(c.Sources))
 			return nil
 		},
 	}
 	cmd.Flags().StringVarP(&path, "config", "c", "funnel.yaml", "configuration file")
+	cmd.Flags().BoolVar(&connect, "connect", false, "ask the connected systems too")
 	return cmd
 }

@@ -41,6 +41,21 @@ func (s *OpenTicketSettings) Validate() error {
 	return checkRules(s.Rules)
 }
 
+// Uses returns what the settings name in Jira.
+func (s *OpenTicketSettings) Uses() []funnel.Use {
+	uses := []funnel.Use{
+		jira.Use("project", jira.UseProject, s.Project), jira.Use("issue_type", jira.UseIssueType, s.IssueType, s.Project),
+		jira.Use("link_type", jira.UseLinkType, s.LinkType),
+	}
+	for _, severity := range severities() {
+		uses = append(uses, jira.Use("priority."+severity, jira.UsePriority, s.Priority[severity], s.Project, s.IssueType))
+	}
+	for i, rule := range s.Rules {
+		uses = append(uses, jira.Use(fmt.Sprintf("rules.%d.assignee", i+1), jira.UseAssignee, rule.Assignee, s.Project))
+	}
+	return uses
+}
+
 // openTicketDefaults returns new defaults: the settings of a run are read into
 // the map, which must not be shared.
 func openTicketDefaults() OpenTicketSettings {

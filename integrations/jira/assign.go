@@ -3,6 +3,7 @@ package jira
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/funnelsec/funnel"
@@ -53,11 +54,12 @@ func (c *Client) AssignIssue(ctx context.Context, in AssignIssueInput) (Assigned
 // assignable finds the one person whom the text names exactly; Jira's own search
 // takes any part of a name.
 func (c *Client) assignable(ctx context.Context, what, issue, text string) (userBean, error) {
+	return c.assignableBy(ctx, what, text, c.dialect.assignable(issue, text))
+}
+
+func (c *Client) assignableBy(ctx context.Context, what, text string, query url.Values) (userBean, error) {
 	var found []userBean
-	k := call{
-		what: what, method: http.MethodGet, path: []string{"user", "assignable", "search"}, want: http.StatusOK, into: &found,
-		query: c.dialect.assignable(issue, text),
-	}
+	k := call{what: what, method: http.MethodGet, path: []string{"user", "assignable", "search"}, query: query, want: http.StatusOK, into: &found}
 	if err := c.do(ctx, k); err != nil {
 		return userBean{}, err
 	}

@@ -59,6 +59,8 @@ type dialect interface {
 	// assignable is the query for people who can be given the issue, by a part of
 	// a name or an address.
 	assignable(issue, text string) url.Values
+	// projects is the path of the list of projects.
+	projects() []string
 	// content is the request for the content of a file whose id and name are checked.
 	content(k *call, a attachmentBean)
 	// account is the value that tells accounts apart.

@@ -61,6 +61,8 @@ func (cloud) content(k *call, a attachmentBean) {
 
 func (cloud) account(p person) string { return p.AccountID }
 
+func (cloud) projects() []string { return []string{"project", "search"} }
+
 func (cloud) accounts() string { return "an account ID" }
 
 func (cloud) names(u userBean, text string) bool {

@@ -31,9 +31,9 @@ func TestRequestsFollowThePublishedAPI(t *testing.T) {
 		options    jirafake.Options
 		operations int
 	}{
-		"cloud":           {"cloud-v3.2025-12.json", jirafake.Options{}, 15},
-		"data center":     {"cloud-v2.2025-12.yaml", jirafake.Options{Deployment: jirafake.DataCenter}, 14},
-		"old data center": {"cloud-v2.2025-12.yaml", jirafake.Options{Deployment: jirafake.DataCenter, OldComments: true}, 15},
+		"cloud":           {"cloud-v3.2025-12.json", jirafake.Options{}, 21},
+		"data center":     {"cloud-v2.2025-12.yaml", jirafake.Options{Deployment: jirafake.DataCenter}, 20},
+		"old data center": {"cloud-v2.2025-12.yaml", jirafake.Options{Deployment: jirafake.DataCenter, OldComments: true}, 21},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -113,6 +113,14 @@ func checkRequests(t *testing.T, file string, o jirafake.Options, operations int
 	if _, found := lookUp(t, c, AttachFile, effect("13"), in13); !found {
 		t.Error("the attached file is not found")
 	}
+	some := []funnel.Observable{{Kind: funnel.User, Value: "jdoe"}}
+	must[RelatedIssues](t)(perform(t, c, FindRelated, "", FindRelatedInput{Issue: "SIRT-2", Observables: some, Fingerprint: in.Fingerprint}))
+	must[LinkedIssues](t)(perform(t, c, LinkRelated, effect("14"), LinkRelatedInput{Issue: "SIRT-3", Related: []string{"SIRT-1"}}))
+	must[DuplicateClosed](t)(perform(t, c, CloseDuplicate, effect("15"), CloseDuplicateInput{Issue: "SIRT-3", Of: "SIRT-1", Resolution: "Duplicate", Anyway: true}))
+	must[[]funnel.Unmet](t)(c.CheckUses(t.Context(), []funnel.Use{
+		Use("a", UseProject, "NONE"), Use("b", UseIssueType, "Task", "SIRT"), Use("c", UsePriority, "High", "SIRT", "Task"), Use("d", UseStatus, "Done", "SIRT"),
+		Use("e", UseStatus, "Done"), Use("f", UseLinkType, "Relates"), Use("g", UseAssignee, "funnel@example.com", "SIRT"),
+	}))
 	// Taking an issue from somebody is not checked: the operation's text says that
 	// null does it, and its schema does not let null through.
 	if len(checked) != operations {

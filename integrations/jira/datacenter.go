@@ -114,6 +114,8 @@ func (*dataCenter) content(k *call, a attachmentBean) {
 
 func (*dataCenter) account(p person) string { return p.Key }
 
+func (*dataCenter) projects() []string { return []string{"project"} }
+
 func (*dataCenter) accounts() string { return "a login name" }
 
 func (*dataCenter) names(u userBean, text string) bool {

@@ -57,8 +57,7 @@ func (c *Client) CloseDuplicate(ctx context.Context, in CloseDuplicateInput) (Du
 		return DuplicateClosed{}, funnel.Errorf(funnel.Invalid, "%s: issue and of are not the keys of two issues such as SIRT-42", what)
 	}
 	what = "closing " + in.Issue + " as a duplicate"
-	key := funnel.AttemptFrom(ctx).Key
-	d, err := c.readDuplicate(ctx, what, key, in)
+	d, err := c.readDuplicate(ctx, what, in)
 	if err != nil {
 		return DuplicateClosed{}, err
 	}
@@ -67,7 +66,7 @@ func (c *Client) CloseDuplicate(ctx context.Context, in CloseDuplicateInput) (Du
 		return out, nil
 	}
 	if d.comment == "" {
-		if out.Comment, err = c.writeDuplicateComment(ctx, what, key, in); err != nil {
+		if out.Comment, err = c.keepDuplicateComment(ctx, in); err != nil {
 			return DuplicateClosed{}, err
 		}
 	}
@@ -89,8 +88,8 @@ func (c *Client) CloseDuplicate(ctx context.Context, in CloseDuplicateInput) (Du
 
 // findDuplicate looks an unsure duplicate up: it is closed if all three parts are
 // there.
-func (c *Client) findDuplicate(ctx context.Context, key funnel.EffectKey, in CloseDuplicateInput) (DuplicateClosed, bool, error) {
-	d, err := c.readDuplicate(ctx, "looking up whether "+in.Issue+" was closed", key, in)
+func (c *Client) findDuplicate(ctx context.Context, _ funnel.EffectKey, in CloseDuplicateInput) (DuplicateClosed, bool, error) {
+	d, err := c.readDuplicate(ctx, "looking up whether "+in.Issue+" was closed", in)
 	if err != nil || !d.complete(in) {
 		return DuplicateClosed{}, false, err
 	}
@@ -113,7 +112,7 @@ func (d duplicate) keepOpen(in CloseDuplicateInput) string {
 }
 
 // readDuplicate reads what there is.
-func (c *Client) readDuplicate(ctx context.Context, what string, key funnel.EffectKey, in CloseDuplicateInput) (duplicate, error) {
+func (c *Client) readDuplicate(ctx context.Context, what string, in CloseDuplicateInput) (duplicate, error) {
 	account, err := c.Account(ctx)
 	if err != nil {
 		return duplicate{}, err
@@ -135,31 +134,39 @@ func (c *Client) readDuplicate(ctx context.Context, what string, key funnel.Effe
 	}
 	comments, err := c.comments(ctx, in.Issue)
 	for _, b := range comments {
-		var m duplicateMark
-		switch {
-		case b.Author.id() != account && d.touched == "":
-			d.touched = nameOf(b.Author)
-		case b.Author.id() == account && b.read(propertyDuplicate, &m) && (m.Of == in.Of || key != "" && m.Effect == key):
+		if b.Author.id() != account {
+			if d.touched == "" {
+				d.touched = nameOf(b.Author)
+			}
+			continue
+		}
+		var m keptMark
+		found, err := c.mark(ctx, b, propertyComment, duplicateName(in.Of), &m)
+		if err != nil {
+			return d, err
+		}
+		if found && m.Name == duplicateName(in.Of) {
 			d.comment = b.ID
 		}
 	}
 	return d, err
 }
 
-// propertyDuplicate marks the comment that says what an issue duplicates.
-const propertyDuplicate = "funnel.duplicate"
+// duplicateName is the name of the living comment that says what an issue
+// duplicates.
+func duplicateName(of string) string { return "duplicate of " + of }
 
-type duplicateMark struct {
-	Of     string           `json:"of"`
-	Effect funnel.EffectKey `json:"effect,omitempty"`
-}
-
-func (c *Client) writeDuplicateComment(ctx context.Context, what string, key funnel.EffectKey, in CloseDuplicateInput) (string, error) {
+func (c *Client) keepDuplicateComment(ctx context.Context, in CloseDuplicateInput) (string, error) {
 	body := funnel.NewDocument(append([]funnel.Block{funnel.Paragraph(
 		funnel.Text("This is a duplicate of "), funnel.LinkWithin(in.Of, c.base.String(), c.issueURL(in.Of)), funnel.Text(", which goes on. Funnel closed it."),
 	)}, in.Comment.Blocks...)...)
-	return c.writeComment(ctx, what, in.Issue, "", c.commentBody(body, property{propertyDuplicate, duplicateMark{Of: in.Of, Effect: key}}))
+	kept, err := c.KeepComment(ctx, KeepCommentInput{Issue: in.Issue, Name: duplicateName(in.Of), Revision: Final, Body: body})
+	return kept.ID, err
 }
+
+// serialDuplicate is what only one step may work on: each part is read before it
+// is made.
+func serialDuplicate(in CloseDuplicateInput) string { return in.Issue }
 
 func (in CloseDuplicateInput) to() string {
 	if in.To == "" {

@@ -83,7 +83,7 @@ var (
 		funnel.Find((*Client).findLinked), funnel.Example(LinkRelatedInput{Issue: "SIRT-2", Related: []string{"SIRT-1"}}))
 	// CloseDuplicate closes an issue as a duplicate.
 	CloseDuplicate = funnel.NewAction("jira.close_duplicate", "Close an issue as a duplicate of another.", funnel.Writes, (*Client).CloseDuplicate,
-		funnel.Find((*Client).findDuplicate), funnel.Example(CloseDuplicateInput{Issue: "SIRT-2", Of: "SIRT-1"}))
+		funnel.Find((*Client).findDuplicate), funnel.Serial(serialDuplicate), funnel.Example(CloseDuplicateInput{Issue: "SIRT-2", Of: "SIRT-1"}))
 )
 
 // IssueCreated is the trigger for issues that were created, by Funnel or by

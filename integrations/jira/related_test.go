@@ -118,7 +118,8 @@ func TestRelatedQuery(t *testing.T) {
 			flatten[i] = flat(v)
 		}
 		want := jirafake.JQL{Order: true, Terms: []jirafake.Term{
-			{Field: "project", Op: "=", Values: flatten[:1]}, {Field: "labels", Op: "in", Values: flatten},
+			{Field: "project", Op: "=", Values: flatten[:1]},
+			{Field: "labels", Op: "in", Values: flatten},
 			{Field: "created", Op: ">=", Values: []string{fmt.Sprintf("-%dm", int64((within+time.Minute-1)/time.Minute))}},
 		}}
 		if got, err := jirafake.ParseJQL(q.String()); err != nil || !reflect.DeepEqual(got, want) {

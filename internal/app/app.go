@@ -62,6 +62,8 @@ type App struct {
 	server   *http.Server
 	listen   net.Listener
 
+	playbookSettings map[string][]byte // as JSON, those that are configured
+
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -111,6 +113,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	a.playbookSettings = settings
 	a.assemble(sources, settings)
 	return a, nil
 }
@@ -234,6 +237,7 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.learnAccounts(ctx)
+	a.watchUses(ctx, a.playbookSettings)
 	a.background(func() { a.every(ctx, time.Minute) })
 	listen, err := net.Listen("tcp", a.o.Config.Server.Listen)
 	if err != nil {

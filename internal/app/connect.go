@@ -25,6 +25,7 @@ type link struct {
 	governor *upstream.Governor
 	counted  bool // each call is stored
 	account  atomic.Pointer[string]
+	uses     atomic.Pointer[checked] // the latest check of what playbooks name; nil before the first
 }
 
 // notifyConnection is the connection of the notify target. No configured one can

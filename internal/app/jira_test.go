@@ -53,7 +53,14 @@ sources:
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := app.New(t.Context(), app.Options{Config: c, Registry: funnel.NewRegistry().Add(jira.Integration()).AddPlaybooks(playbooks...), Version: "test"})
+	a := start(t, app.Options{Config: c, Registry: funnel.NewRegistry().Add(jira.Integration()).AddPlaybooks(playbooks...), Version: "test"})
+	return jiraServer{site, "http://" + a.Addr()}
+}
+
+// start starts a server, which ends with the test.
+func start(t *testing.T, o app.Options) *app.App {
+	t.Helper()
+	a, err := app.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +74,7 @@ sources:
 			t.Error(err)
 		}
 	})
-	return jiraServer{site, "http://" + a.Addr()}
+	return a
 }
 
 // deliver posts a webhook as Jira does, again while the server asks for it, and

@@ -17,11 +17,20 @@ func (a *App) Status(context.Context) httpapi.Status {
 	s := httpapi.Status{StartedAt: a.started.UTC()}
 	for name, l := range a.links {
 		if name != notifyConnection {
-			s.Connections = append(s.Connections, l.governor.State())
+			s.Connections = append(s.Connections, httpapi.Connection{State: l.governor.State(), Unmet: l.unmet()})
 		}
 	}
-	slices.SortFunc(s.Connections, func(x, y upstream.State) int { return strings.Compare(x.Connection, y.Connection) })
+	slices.SortFunc(s.Connections, func(x, y httpapi.Connection) int { return strings.Compare(x.Connection, y.Connection) })
 	return s
+}
+
+// unmet returns what playbooks name in the system and it did not have when it was
+// last asked.
+func (l *link) unmet() []string {
+	if c := l.uses.Load(); c != nil {
+		return c.problems
+	}
+	return nil
 }
 
 // ready names what keeps the server from accepting.

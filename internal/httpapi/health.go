@@ -16,7 +16,13 @@ import (
 // Status is what the server knows about itself beside the store.
 type Status struct {
 	StartedAt   time.Time
-	Connections []upstream.State
+	Connections []Connection
+}
+
+// Connection is what the server knows about a connection.
+type Connection struct {
+	upstream.State
+	Unmet []string // what playbooks name in the system and it does not have, in sentences
 }
 
 // StatusView tells how the server does.
@@ -55,6 +61,7 @@ type ConnectionView struct {
 	LastSuccess *time.Time `json:"last_success,omitempty" doc:"When a call last succeeded"`
 	LastError   string     `json:"last_error,omitempty" doc:"What the last failure was"`
 	LastErrorAt *time.Time `json:"last_error_at,omitempty" doc:"When it was"`
+	Unmet       []string   `json:"unmet,omitempty" doc:"What settings of playbooks name in the system and it does not have, such as a project"`
 }
 
 // Alive is the answer of a server that answers.
@@ -140,10 +147,10 @@ func (s *server) viewStatus(ctx context.Context) (StatusView, error) {
 	return v, nil
 }
 
-func viewConnection(c upstream.State, parked int) ConnectionView {
+func viewConnection(c Connection, parked int) ConnectionView {
 	v := ConnectionView{
 		Name: c.Connection, Health: "ok", Why: c.Blocked, Until: optional(c.BlockedUntil), Breaker: c.Breaker, InFlight: c.InFlight, Parked: parked,
-		LastSuccess: optional(c.LastSuccess), LastError: c.LastError, LastErrorAt: optional(c.LastErrorAt),
+		LastSuccess: optional(c.LastSuccess), LastError: c.LastError, LastErrorAt: optional(c.LastErrorAt), Unmet: c.Unmet,
 	}
 	switch {
 	case c.Blocked != "":

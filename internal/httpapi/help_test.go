@@ -316,9 +316,9 @@ func noEcho(t *testing.T, w *httptest.ResponseRecorder) {
 
 // fill puts a failed, a waiting and a succeeded run into the house.
 func (h *house) fill() {
-	h.health = Status{StartedAt: noon.Add(-time.Minute), Connections: []upstream.State{
-		{Connection: "jira", Breaker: "closed", LastSuccess: noon},
-		{Connection: "virustotal", Breaker: "closed", Blocked: "the daily quota is used up", BlockedUntil: noon.Add(12 * time.Hour), QuotaLimit: 500, LastError: "asked to wait", LastErrorAt: noon},
+	h.health = Status{StartedAt: noon.Add(-time.Minute), Connections: []Connection{
+		{State: upstream.State{Connection: "jira", Breaker: "closed", LastSuccess: noon}},
+		{State: upstream.State{Connection: "virustotal", Breaker: "closed", Blocked: "the daily quota is used up", BlockedUntil: noon.Add(12 * time.Hour), QuotaLimit: 500, LastError: "asked to wait", LastErrorAt: noon}},
 	}}
 	h.events = []record.Event{{ID: 17, Source: "splunk", Trigger: "splunk.alert", ReceivedAt: noon.Add(-5 * time.Minute), Key: "splunk:1", Data: []byte(`{"sid":"1"}`), Disposition: record.Matched}}
 	h.runs = []record.Run{

@@ -11,9 +11,14 @@ func (s *Site) people() []Person { return append([]Person{s.opt.Account}, s.opt.
 
 // getAssignable finds people by any part of their names and addresses.
 func (s *Site) getAssignable(c *call) reply {
+	q := c.r.URL.Query()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.find(c.r.URL.Query().Get("issueKey")) == nil {
+	if key := q.Get("project"); key != "" {
+		if s.project(key) == nil {
+			return noProject(key)
+		}
+	} else if s.find(q.Get("issueKey")) == nil {
 		return noIssue()
 	}
 	return s.getUsers(c)

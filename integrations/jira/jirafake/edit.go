@@ -40,6 +40,7 @@ type edit struct {
 	summary     *string
 	description *document // raw is nil to empty the field
 	priority    string
+	resolution  string // of a transition
 	labels      []labelOp
 	comments    []document
 	props       map[string]json.RawMessage
@@ -113,6 +114,12 @@ func (s *Site) parseField(e *edit, errs problems, name string, raw json.RawMessa
 			errs.add(name, "The priority selected is invalid.")
 		}
 		e.priority = ref.Name
+	case "resolution":
+		var ref struct{ ID, Name string }
+		if json.Unmarshal(raw, &ref) != nil || !slices.Contains(resolutions, ref.Name) {
+			errs.add(name, "Specify a valid resolution")
+		}
+		e.resolution = ref.Name
 	case CustomField:
 		var text string
 		if json.Unmarshal(raw, &text) != nil {

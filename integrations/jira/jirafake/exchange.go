@@ -29,8 +29,16 @@ func (c *call) wire() wire { return c.site.wire(c.version) }
 
 type callKey struct{}
 
+// withCall returns the request as the routes see it. Beside issue/{key}/comment/{comment} the mux of net/http cannot have
+// issue/createmeta/{key}/issuetypes, so that stands one step higher.
 func withCall(c *call) *http.Request {
-	return c.r.WithContext(context.WithValue(c.r.Context(), callKey{}, c))
+	r := c.r.WithContext(context.WithValue(c.r.Context(), callKey{}, c))
+	if strings.Contains(r.URL.Path, "/issue/createmeta/") {
+		u := *r.URL
+		u.Path, u.RawPath = strings.Replace(u.Path, "/issue/createmeta/", "/createmeta/", 1), ""
+		r.URL = &u
+	}
+	return r
 }
 
 func newBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
@@ -160,11 +168,17 @@ func (s *Site) apiRoutes() *http.ServeMux {
 		"GET /rest/api/3/user/assignable/search":        s.getAssignable,
 		"GET /rest/api/3/user/search":                   s.getUsers,
 		"GET /rest/api/3/field":                         s.getFields,
-		"GET /rest/api/3/issueLinkType":                 s.getLinkTypes,
 		"POST /rest/api/3/issue/{key}/attachments":      s.postAttachments,
 		"GET /rest/api/3/attachment/{id}":               s.getAttachment,
 		"GET /rest/api/3/attachment/content/{id}":       s.getContent,
 		"POST /rest/api/3/issueLink":                    s.postLink,
+		"GET /rest/api/3/issueLinkType":                 s.getLinkTypes,
+		"GET /rest/api/3/project":                       s.getProjects,
+		"GET /rest/api/3/project/{key}/statuses":        s.getProjectStatuses,
+		"GET /rest/api/3/status":                        s.getStatuses,
+
+		"GET /rest/api/3/createmeta/{key}/issuetypes":        s.getCreateTypes,
+		"GET /rest/api/3/createmeta/{key}/issuetypes/{type}": s.getCreateFields,
 	}
 	if s.opt.Deployment == DataCenter {
 		routes["GET /rest/api/3/search"], routes["POST /rest/api/3/search"] = s.getOldSearch, s.postOldSearch
@@ -173,6 +187,7 @@ func (s *Site) apiRoutes() *http.ServeMux {
 	} else {
 		routes["GET /rest/api/3/search/jql"], routes["POST /rest/api/3/search/jql"] = s.getSearch, s.postSearch
 		routes["/rest/api/3/search"] = removedSearch
+		routes["GET /rest/api/3/project/search"] = s.searchProjects
 	}
 	for pattern, h := range routes {
 		handle := func(w http.ResponseWriter, r *http.Request) {

@@ -20,6 +20,7 @@ func (s *Site) postIssue(c *call) reply {
 	} else if !slices.Contains(e.project.types, e.kind) {
 		errs.add("issuetype", "Specify a valid issue type")
 	}
+	e.missingCustom(errs)
 	if e.summary == nil {
 		errs.add("summary", "You must specify a summary of the issue.")
 	}
@@ -56,6 +57,9 @@ func (s *Site) getIssue(c *call) reply {
 		return noIssue()
 	}
 	out := c.bean(is, chooseFields(splitList(q["fields"])))
+	if slices.Contains(splitList(q["expand"]), "changelog") {
+		out["changelog"] = c.wire().changelog(is)
+	}
 	if wanted := splitList(q["properties"]); len(wanted) > 0 {
 		out["properties"] = is.chosenProps(wanted)
 	}
@@ -225,6 +229,7 @@ func (s *Site) postTransition(c *call) reply {
 		return rep
 	}
 	entry := Entry{Kind: KindTransition, IssueKey: is.key}
+	is.resolution = e.resolution
 	c.events = append(c.events, s.move(is, statuses[i], s.opt.Account))
 	s.update(c, is, e, &entry)
 	s.record(c, entry)
@@ -259,6 +264,7 @@ func (s *Site) postLink(c *call) reply {
 	}
 	same := func(l *link) bool { return l.kind == linkTypes[i] && l.source == from && l.target == to }
 	if !slices.ContainsFunc(from.links, same) {
+		s.noteLink(from, to, s.opt.Account, linkTypes[i])
 		l := &link{id: s.nextID(), kind: linkTypes[i], source: from, target: to}
 		from.links = append(slices.Clip(from.links), l)
 		to.links = append(slices.Clip(to.links), l)

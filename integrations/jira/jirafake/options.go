@@ -51,6 +51,8 @@ type Project struct {
 	Key        string   // for example "SIRT"
 	Name       string   // default: the key
 	IssueTypes []string // default: Task, Incident, Bug
+	// NeedsCustomField makes CustomField a required one.
+	NeedsCustomField bool
 }
 
 // Lag draws how long a change stays invisible to search. It is called with a generator that is seeded from Options.Seed.

@@ -41,6 +41,7 @@ type Site struct {
 	order      []*issue // oldest first
 	lastIssue  int64    // id of the newest issue
 	lastID     int64    // of the newest comment, link or changelog
+	lastChange int64    // of the newest entry of a history
 	index      index
 	journal    []Entry
 	writeLimit int
@@ -53,7 +54,7 @@ func New(o Options) *Site {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Site{
 		opt: o, ctx: ctx, stop: stop, stopped: ctx.Done(),
-		byID: map[int64]*issue{}, byKey: map[string]*issue{}, lastIssue: 10000, lastID: 20000,
+		byID: map[int64]*issue{}, byKey: map[string]*issue{}, lastIssue: 10000, lastID: 20000, lastChange: 30000,
 		index:      newIndex(o.IndexLag, o.Seed),
 		writeLimit: o.IssueWriteLimit, writeEvery: o.IssueWriteWindow,
 	}

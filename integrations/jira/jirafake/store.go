@@ -16,11 +16,12 @@ import (
 type project struct {
 	id, key, name string
 	types         []string
+	needsCustom   bool
 	last          int // number of its newest issue
 }
 
 func newProject(id int, p Project) *project {
-	out := &project{id: strconv.Itoa(id), key: p.Key, name: p.Name, types: p.IssueTypes}
+	out := &project{id: strconv.Itoa(id), key: p.Key, name: p.Name, types: p.IssueTypes, needsCustom: p.NeedsCustomField}
 	if out.name == "" {
 		out.name = p.Key
 	}
@@ -44,6 +45,7 @@ type issue struct {
 	status      *status
 	created     time.Time
 	updated     time.Time
+	resolution  string    // "" for the usual one
 	resolved    time.Time // when it was last moved to Done
 	creator     Person
 	assignee    *Person
@@ -52,6 +54,7 @@ type issue struct {
 	comments    []*comment
 	links       []*link
 	files       []*attachment
+	history     []change    // oldest first
 	writes      []time.Time // recent ones, for the per-issue limit
 }
 
@@ -77,6 +80,7 @@ type link struct {
 type Issue struct {
 	ID, Key, Project, Type    string
 	Summary, Status, Priority string
+	Resolution                string // of one that is done
 	Labels                    []string
 	Properties                map[string]json.RawMessage
 	Description               json.RawMessage // an Atlassian document, in Data Center a string; nil if there is none
@@ -129,6 +133,9 @@ func (is *issue) snapshot() Issue {
 		Summary: is.summary, Status: is.status.name, Priority: is.priority,
 		Labels: slices.Clone(is.labels), Properties: maps.Clone(is.props), Description: is.description,
 		Created: is.created, Updated: is.updated, Creator: is.creator, Custom: string(is.custom[CustomField]),
+	}
+	if is.status.category.key == "done" {
+		out.Resolution = orDefault(is.resolution, resolutions[0])
 	}
 	if is.assignee != nil {
 		out.Assignee = *is.assignee

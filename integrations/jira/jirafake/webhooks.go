@@ -210,6 +210,15 @@ func (d delivery) post(n int) (int, error) {
 
 // issueEvent builds a jira:issue_... event. The caller holds the lock.
 func (s *Site) issueEvent(name, kind string, is *issue, by Person, changes []obj) event {
+	if changes == nil {
+		changes = []obj{{"field": "summary", "fieldtype": "jira", "fieldId": "summary", "from": nil, "fromString": nil, "to": nil, "toString": is.summary}}
+	}
+	id := s.lastChange + 1
+	if name == "jira:issue_updated" {
+		id = s.note(is, by, changes)
+	} else {
+		s.lastChange++
+	}
 	if !s.hooks.on() {
 		return event{}
 	}
@@ -218,10 +227,7 @@ func (s *Site) issueEvent(name, kind string, is *issue, by Person, changes []obj
 		"timestamp": s.opt.Now().UnixMilli(), "webhookEvent": name, "issue_event_type_name": kind,
 		"user": w.user(by), "issue": w.hookIssue(is, fieldNames[:len(fieldNames)-1]),
 	}
-	if changes == nil {
-		changes = []obj{{"field": "summary", "fieldtype": "jira", "fieldId": "summary", "from": nil, "fromString": nil, "to": nil, "toString": is.summary}}
-	}
-	body["changelog"] = obj{"id": strconv.FormatInt(s.nextID(), 10), "items": changes}
+	body["changelog"] = obj{"id": strconv.FormatInt(id, 10), "items": changes}
 	return event{name: name, issue: is.key, body: body}
 }
 

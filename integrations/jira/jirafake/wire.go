@@ -42,6 +42,9 @@ func statusNamed(nameOrID string) *status {
 // priorities are Jira's defaults; the id is the position counted from 1.
 var priorities = []string{"Highest", "High", "Medium", "Low", "Lowest"}
 
+// resolutions are those that a transition can set; the first is set if it names none.
+var resolutions = []string{"Done", "Duplicate", "Won't Do"}
+
 type linkType struct{ id, name, inward, outward string }
 
 var linkTypes = []*linkType{
@@ -259,7 +262,7 @@ func (w wire) resolution(is *issue, name string) any {
 	case is.status.category.key != "done":
 		return nil
 	case name == "resolution":
-		return obj{"self": w.self("resolution", "10000"), "id": "10000", "name": "Done", "description": "Work has been completed on this issue."}
+		return obj{"self": w.self("resolution", "10000"), "id": "10000", "name": orDefault(is.resolution, resolutions[0]), "description": ""}
 	}
 	return is.resolved.Format(stamp)
 }
