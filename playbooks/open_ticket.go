@@ -90,7 +90,7 @@ func openTicket(r *funnel.Run, e splunk.AlertEvent) error {
 	decided := decide(settings.Rules, r.Info().Source, e)
 	in := jira.OpenTicketInput{
 		Project: settings.Project, IssueType: settings.IssueType, Labels: slices.Concat(settings.Labels, decided.labels), Window: settings.Window,
-		Priority: settings.Priority[decided.severity], Fingerprint: e.Fingerprint,
+		Priority: settings.Priority[decided.severity], Fingerprint: e.Fingerprint, Observables: e.Observables.Observables,
 		Summary: alertSummary(e), Description: alertDescription(e, decided, settings.SplunkURL),
 	}
 	ticket, err := funnel.Step(r, "ticket", jira.OpenTicket, in)

@@ -14,7 +14,7 @@ import (
 
 // All returns the shipped playbooks.
 func All() []*funnel.Playbook {
-	return []*funnel.Playbook{OpenTicket, EnrichUser, EnrichHost, EnrichFile, EnrichNetwork, ShowRows}
+	return []*funnel.Playbook{OpenTicket, EnrichUser, EnrichHost, EnrichFile, EnrichNetwork, ShowRows, RelateTickets}
 }
 
 // instant writes a time for people.

@@ -45,6 +45,17 @@ func fingerprintLabel(fingerprint string) string {
 	return labelFingerprint + fingerprint
 }
 
+// Fingerprint returns the fingerprint of a ticket that Funnel opened, in the form
+// that its label has, and "" of other issues.
+func (e IssueEvent) Fingerprint() string {
+	for _, l := range e.Labels {
+		if f, ok := strings.CutPrefix(l, labelFingerprint); ok {
+			return f
+		}
+	}
+	return ""
+}
+
 // defaultWithin is how far back related issues are looked for.
 const (
 	defaultWithin = 14 * 24 * time.Hour

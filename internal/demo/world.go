@@ -179,6 +179,7 @@ sources:
     auth: {signature: {secret: "${env:DEMO_JIRA_HOOK}"}}
 playbooks:
   open_ticket: {options: {splunk_url: "%s", verify: true}}
+  relate_tickets: {options: {wait: 2s, most: 5}}
 engine: {lookups: [1s, 3s, 6s, 12s], quiet: 1m, tell_after: 5s}
 `
 

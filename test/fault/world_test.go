@@ -108,6 +108,7 @@ connections:
 sources:
   splunk: {trigger: splunk.alert, auth: {path_secret: ["${env:FAULT_SPLUNK_HOOK}"]}}
   jira: {trigger: jira.issue_created, connection: jira, auth: {signature: {secret: "${env:FAULT_JIRA_HOOK}"}}}
+playbooks: {relate_tickets: {options: {wait: 200ms, most: 3, close_duplicates: same_observables}}}
 engine: {workers: 32, lookups: [50ms, 300ms, 1200ms, 6s], quiet: 18s, tell_after: 1s, attempts: 8}
 `
 
@@ -232,7 +233,7 @@ func (w *world) judge(acked map[string]bool) verdict {
 		for _, c := range issue.Comments {
 			names[commentName(c)]++
 		}
-		for _, name := range []string{"enrich_user", "enrich_host", "enrich_file"} {
+		for _, name := range []string{"enrich_user", "enrich_host", "enrich_file", "relate_tickets"} {
 			switch n := names[name]; {
 			case n == 0 && name == "enrich_host" && !strings.Contains(text, "WS-"): // the alert names no computer
 			case n == 0:
@@ -268,7 +269,7 @@ func commentName(c jirafake.Comment) string {
 		Name string `json:"name"`
 	}
 	_ = json.Unmarshal(c.Properties["funnel.comment"], &p)
-	for _, name := range []string{"enrich_user", "enrich_host", "enrich_file", "seen"} {
+	for _, name := range []string{"enrich_user", "enrich_host", "enrich_file", "relate_tickets", "seen"} {
 		if p.Name == "" && strings.HasSuffix(jirafake.Text(c.Body), "."+funnel.Fingerprint(name)) {
 			return name
 		}
