@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/funnelsec/funnel"
 	"github.com/funnelsec/funnel/funneltest"
 	"github.com/funnelsec/funnel/integrations/jira/jirafake"
 )
@@ -32,7 +33,7 @@ func hostileJira(t *testing.T, o jirafake.Options) {
 			t.Cleanup(site.Close)
 			person := jirafake.Person{AccountID: "712020:00000000-0000-4000-8000-00000000a001", DisplayName: "J. Doe", Email: "jdoe@example.com"}
 			for _, summary := range []string{"one", "two"} {
-				if _, err := site.PersonCreates(person, jirafake.NewIssue{Project: "SIRT", Type: "Task", Summary: summary, Labels: []string{"funnel"}}); err != nil {
+				if _, err := site.PersonCreates(person, jirafake.NewIssue{Project: "SIRT", Type: "Task", Summary: summary, Labels: []string{"funnel", observableLabel(ob(funnel.User, "jdoe"))}}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -40,16 +40,14 @@ func (c *Client) LinkRelated(ctx context.Context, in LinkRelatedInput) (LinkedIs
 	out := LinkedIssues{Issue: in.Issue, Linked: []string{}}
 	for _, key := range in.Related {
 		if !linked[key] {
-			from, to := newerFirst(in.Issue, key)
-			err := c.createLink(ctx, what+" "+from+" and "+to, linkBody(in.linkType(), from, to))
-			if funnel.CodeOf(err) == funnel.NotFound {
-				if _, missing := c.readIssue(ctx, what, key, []string{"status"}); funnel.CodeOf(missing) != funnel.NotFound {
-					return LinkedIssues{}, err // it is the link type that does not exist, or the issue itself
-				}
-				out.Missing = append(out.Missing, key)
+			if _, err := c.readIssue(ctx, what, key, []string{"status"}); funnel.CodeOf(err) == funnel.NotFound {
+				out.Missing = append(out.Missing, key) // deleted since it was found
 				continue
+			} else if err != nil {
+				return LinkedIssues{}, err
 			}
-			if err != nil {
+			from, to := newerFirst(in.Issue, key)
+			if err := c.createLink(ctx, what+" "+from+" and "+to, linkBody(in.linkType(), from, to)); err != nil {
 				return LinkedIssues{}, err
 			}
 		}
