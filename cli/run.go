@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +20,6 @@ import (
 	"github.com/funnelsec/funnel"
 	"github.com/funnelsec/funnel/internal/config"
 	"github.com/funnelsec/funnel/internal/docgen"
-	"github.com/funnelsec/funnel/internal/httpapi"
 )
 
 // maxInputFile is how many bytes --input reads at most; the server takes no more.
@@ -98,7 +96,7 @@ func (p *program) runAction(r *remote, spec *funnel.ActionSpec) *cobra.Command {
 	flags.SortFlags = false
 	fields := docgen.Fields(spec.Input)
 	for _, f := range fields {
-		name := flagName(f)
+		name := docgen.FlagName(f)
 		flags.Var(&fieldFlag{kind: f.Type}, name, usage(f))
 		if f.Type == "boolean" {
 			flags.Lookup(name).NoOptDefVal = "true"
@@ -127,17 +125,6 @@ func (p *program) runAction(r *remote, spec *funnel.ActionSpec) *cobra.Command {
 		return p.callAction(cmd.Context(), r, spec, c, input)
 	}
 	return cmd
-}
-
-// flagName is the flag of a field; a name that a flag of the command itself has
-// gets a prefix.
-func flagName(f docgen.Field) string {
-	name := strings.ReplaceAll(f.Name, "_", "-")
-	switch name {
-	case "input", "connection", "wait", "idempotency-key", "fresh", "server", "json", "help":
-		return "field-" + name
-	}
-	return name
 }
 
 func usage(f docgen.Field) string {
@@ -225,48 +212,10 @@ func article(kind string) string {
 // exampleLine is a command line that works on the demo, "" if the action has no
 // example.
 func exampleLine(spec *funnel.ActionSpec) string {
-	example, ok := httpapi.Example(spec)
-	in, isObject := example.(map[string]any)
-	if !ok || !isObject {
-		return ""
+	if line := docgen.CommandLine(spec); line != "" {
+		return "  " + line
 	}
-	line := "  funnel run " + spec.ID
-	for _, f := range docgen.Fields(spec.Input) {
-		v, given := in[f.Name]
-		if !given {
-			continue
-		}
-		values, list := v.([]any)
-		if !list {
-			values = []any{v}
-		}
-		for _, v := range values {
-			text, isText := v.(string)
-			if !isText {
-				b, err := json.Marshal(v)
-				if err != nil {
-					return ""
-				}
-				text = string(b)
-			}
-			if f.Type == "boolean" {
-				line += " --" + flagName(f) + "=" + text
-				continue
-			}
-			line += " --" + flagName(f) + " " + shellQuote(text)
-		}
-	}
-	return line
-}
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+-]+$`)
-
-// shellQuote quotes a word for a POSIX shell, if it needs it.
-func shellQuote(word string) string {
-	if plainWord.MatchString(word) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	return ""
 }
 
 // readInput joins --input and the flags of fields.
@@ -284,7 +233,7 @@ func readInput(cmd *cobra.Command, fields []docgen.Field, from string) ([]byte, 
 	var err error
 	var missing []string
 	for _, f := range fields {
-		name := flagName(f)
+		name := docgen.FlagName(f)
 		flag := cmd.Flags().Lookup(name)
 		if !flag.Changed {
 			if _, given := members[f.Name]; !given && !f.Optional {

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/funnelsec/funnel"
@@ -19,7 +21,43 @@ var update = flag.Bool("update", false, "write what is generated")
 // generate.
 func TestReferenceIsCurrent(t *testing.T) {
 	r := funnel.NewRegistry().Add(all.Integrations()...).AddPlaybooks(playbooks.All()...)
-	current(t, docgen.Reference(r), filepath.Join("..", "..", "docs", "reference", "README.md"))
+	dir, pages := filepath.Join("..", "..", "docs", "reference"), docgen.Pages(r)
+	for name, page := range pages {
+		current(t, page, filepath.Join(dir, name))
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if pages[f.Name()] == nil {
+			t.Errorf("docs/reference/%s is of nothing that is there any more: delete it", f.Name())
+		}
+	}
+	// Every link leads somewhere.
+	for name, page := range pages {
+		for _, m := range regexp.MustCompile(`\]\(([^)#]*)(#[^)]*)?\)`).FindAllStringSubmatch(string(page), -1) {
+			file, place := m[1], strings.TrimPrefix(m[2], "#")
+			target := page
+			if file != "" {
+				if target, err = os.ReadFile(filepath.Join(dir, file)); err != nil {
+					t.Errorf("docs/reference/%s: %v", name, err)
+				}
+			}
+			if place != "" && !hasHeading(target, place) {
+				t.Errorf("docs/reference/%s: nothing at %s", name, m[0])
+			}
+		}
+	}
+}
+
+func hasHeading(page []byte, anchor string) bool {
+	for line := range strings.Lines(string(page)) {
+		if heading, ok := strings.CutPrefix(strings.TrimLeft(strings.TrimSpace(line), "#"), " "); ok && strings.HasPrefix(line, "#") && strings.ReplaceAll(strings.ToLower(heading), ".", "") == anchor {
+			return true
+		}
+	}
+	return false
 }
 
 func TestCommentsAreCurrent(t *testing.T) {
