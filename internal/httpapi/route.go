@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/funnelsec/funnel"
 	"github.com/funnelsec/funnel/internal/schema"
 )
 
@@ -33,6 +34,7 @@ func newAPI(s *server) huma.API {
 				Title: "Funnel", Version: s.Version, Description: "Alerts come in, tickets with what is known about them come out.",
 				License: &huma.License{Name: "Apache License 2.0", Identifier: "Apache-2.0"},
 			},
+			Tags:    tags(s.Registry),
 			Servers: []*huma.Server{{URL: "/", Description: "This server"}},
 			Components: &huma.Components{
 				Schemas:         describeTypes(huma.NewMapRegistry("#/components/schemas/", schemaName)),
@@ -45,6 +47,27 @@ func newAPI(s *server) huma.API {
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{s.sanitize},
 	})
+}
+
+// tags are the parts of the API in the order in which /docs shows them: what came
+// in and became of it, what can be done, and the rest.
+func tags(r *funnel.Registry) []*huma.Tag {
+	list := []*huma.Tag{
+		{Name: "events", Description: "What outside systems told us, and everything that became of it"},
+		{Name: "deliveries", Description: "Every webhook that authenticated, and what became of it"},
+		{Name: "runs", Description: "Playbooks at work: their steps, why they wait or failed, and a person's decisions"},
+	}
+	for _, in := range r.Integrations() {
+		if len(in.Actions) > 0 {
+			list = append(list, &huma.Tag{Name: in.Name, Description: strings.TrimSuffix(in.Summary, ".")})
+		}
+	}
+	return append(list,
+		&huma.Tag{Name: "catalog", Description: "What this server can do"},
+		&huma.Tag{Name: "hooks", Description: "Where outside systems deliver"},
+		&huma.Tag{Name: "health", Description: "How the server does"},
+		&huma.Tag{Name: "docs", Description: "This description"},
+	)
 }
 
 // mux is where Huma puts its routes: all of them are guarded.

@@ -7,7 +7,6 @@ window.addEventListener("load", () => {
     dom_id: "#docs",
     deepLinking: true,
     docExpansion: "list",
-    tagsSorter: "alpha",
     persistAuthorization: false,
     queryConfigEnabled: false, // a link cannot make the page show another description
     validatorUrl: null,
