@@ -30,6 +30,8 @@ type Client struct {
 	clock   func() time.Time
 	secrets []string // what must not be told, should Jira tell it
 
+	resting resting // issues that Jira wants left alone for a while
+
 	mu      sync.Mutex
 	account string // our own accountId, in Data Center our user key; "" until Jira has told it
 }
@@ -211,8 +213,13 @@ func (c *Client) writeComment(ctx context.Context, what, issue, id string, body 
 	return made.ID, nil
 }
 
-func (c *Client) createLink(ctx context.Context, what string, body any) error {
-	return c.do(ctx, call{what: what, method: http.MethodPost, path: []string{"issueLink"}, body: body, want: http.StatusCreated})
+// createLink links two issues: "inward duplicates outward".
+func (c *Client) createLink(ctx context.Context, what, kind, inward, outward string) error {
+	body := map[string]any{
+		"type":        map[string]string{"name": kind},
+		"inwardIssue": map[string]string{"key": inward}, "outwardIssue": map[string]string{"key": outward},
+	}
+	return c.do(ctx, call{what: what, method: http.MethodPost, path: []string{"issueLink"}, body: body, issues: []string{inward, outward}, want: http.StatusCreated})
 }
 
 // checkIssues is nil if an answer's issues can be believed.
@@ -248,6 +255,8 @@ type call struct {
 	into   any  // where the answer goes; nil if there is nothing to read
 	reads  bool // it changes nothing although it is a POST
 
+	issues []string // that are written to, unless the path says so
+
 	file *file   // uploaded instead of a body
 	raw  *[]byte // where an answer goes that is not JSON
 }
@@ -255,6 +264,9 @@ type call struct {
 func (k call) harmless() bool { return k.reads || k.method == http.MethodGet }
 
 func (c *Client) do(ctx context.Context, k call) error {
+	if err := c.early(k); err != nil {
+		return err
+	}
 	body, mediaType, err := k.encode()
 	if err != nil {
 		return funnel.Errorf(funnel.Internal, "%s: encoding the request: %w", k.what, err)
@@ -368,7 +380,7 @@ func (c *Client) refused(k call, res *http.Response, answer []byte) error {
 	case status == http.StatusTooManyRequests:
 		e := fail(funnel.Throttled, "Jira asks for a pause")
 		e.RetryAt = retryAt(res.Header, now)
-		e.Narrow = res.Header.Get("RateLimit-Reason") == "jira-per-issue-on-write"
+		e.Narrow = c.heard(k, res.Header, e.RetryAt)
 		return e
 	case status >= 500 || status == http.StatusRequestTimeout:
 		code, text := funnel.Unavailable, "Jira is not available"

@@ -71,7 +71,7 @@ func (c *Client) CloseDuplicate(ctx context.Context, in CloseDuplicateInput) (Du
 		}
 	}
 	if !d.linked {
-		if err := c.createLink(ctx, what, linkBody(in.linkType(), in.Issue, in.Of)); err != nil {
+		if err := c.createLink(ctx, what, in.linkType(), in.Issue, in.Of); err != nil {
 			return DuplicateClosed{}, err
 		}
 	}

@@ -47,7 +47,7 @@ func (c *Client) LinkRelated(ctx context.Context, in LinkRelatedInput) (LinkedIs
 				return LinkedIssues{}, err
 			}
 			from, to := newerFirst(in.Issue, key)
-			if err := c.createLink(ctx, what+" "+from+" and "+to, linkBody(in.linkType(), from, to)); err != nil {
+			if err := c.createLink(ctx, what+" "+from+" and "+to, in.linkType(), from, to); err != nil {
 				return LinkedIssues{}, err
 			}
 		}
@@ -119,11 +119,4 @@ func newerFirst(a, b string) (newer, older string) {
 		return a, b
 	}
 	return b, a
-}
-
-func linkBody(kind, inward, outward string) map[string]any {
-	return map[string]any{
-		"type":        map[string]string{"name": kind},
-		"inwardIssue": map[string]string{"key": inward}, "outwardIssue": map[string]string{"key": outward},
-	}
 }

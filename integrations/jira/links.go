@@ -42,7 +42,7 @@ func (c *Client) LinkIssues(ctx context.Context, in LinkIssuesInput) (Link, erro
 	if err != nil || linked {
 		return link, err
 	}
-	err = c.createLink(ctx, what+" "+in.Inward+" and "+in.Outward, linkBody(in.Type, in.Inward, in.Outward))
+	err = c.createLink(ctx, what+" "+in.Inward+" and "+in.Outward, in.Type, in.Inward, in.Outward)
 	return Link{Type: in.Type, Inward: in.Inward, Outward: in.Outward}, err
 }
 

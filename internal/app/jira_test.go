@@ -32,6 +32,12 @@ type jiraServer struct {
 
 func startJira(t *testing.T, playbooks ...*funnel.Playbook) jiraServer {
 	t.Helper()
+	return startJiraBehind(t, func(site http.Handler) http.Handler { return site }, playbooks...)
+}
+
+// startJiraBehind lets the server reach the site through a handler.
+func startJiraBehind(t *testing.T, proxy func(http.Handler) http.Handler, playbooks ...*funnel.Playbook) jiraServer {
+	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{"token": jirafake.DefaultToken, "hook": hookSecret} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -39,7 +45,7 @@ func startJira(t *testing.T, playbooks ...*funnel.Playbook) jiraServer {
 		}
 	}
 	site := jirafake.New(jirafake.Options{})
-	server := httptest.NewServer(site)
+	server := httptest.NewServer(proxy(site))
 	t.Cleanup(server.Close)
 	t.Cleanup(site.Close)
 	c, err := config.Parse(filepath.Join(dir, "funnel.yaml"), fmt.Appendf(nil, `
@@ -49,6 +55,7 @@ connections:
   jira: {integration: jira, options: {url: %q, email: %q, token: "${file:token}"}}
 sources:
   jira: {trigger: [jira.issue_created, jira.issue_updated, jira.comment_created], connection: jira, auth: {signature: {secret: "${file:hook}"}}}
+engine: {lookups: [100ms, 1s], quiet: 10s}
 `, server.URL, jirafake.DefaultEmail))
 	if err != nil {
 		t.Fatal(err)

@@ -117,8 +117,8 @@ func (g *Governor) leave(epoch uint64, err error) {
 		}
 		g.breaker.done(epoch, v, now)
 		switch {
-		case e != nil && e.Code == funnel.Throttled && !e.Narrow:
-			g.throttle.hit(e.RetryAt, now)
+		case e != nil && !e.Narrow && (e.Code == funnel.Throttled || v == failing && e.RetryAt.After(now)):
+			g.throttle.hit(e.RetryAt, now) // also an outage that says how long it lasts, as a 503 may
 		case v == healthy:
 			g.throttle.relax(now)
 		}

@@ -730,3 +730,23 @@ func TestStateHoldsNoForeignText(t *testing.T) {
 		t.Errorf("last error is %q", s.LastError)
 	}
 }
+
+// An outage that says how long it lasts is a pause, as a 503 with Retry-After is; one
+// that does not say is not, and neither is one that binds a single call.
+func TestGovernorOutageWithTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := upstream.NewGovernor("jira", funnel.Limits{Concurrency: 2}, time.Now)
+		defer g.Close()
+		enter(t, g)(errDown)
+		at := time.Now().Add(30 * time.Second)
+		enter(t, g)(&funnel.Error{Code: funnel.Unavailable, RetryAt: at, Narrow: true})
+		for _, code := range []funnel.Code{funnel.Unavailable, funnel.Uncertain} {
+			at := time.Now().Add(30 * time.Second)
+			enter(t, g)(&funnel.Error{Code: code, RetryAt: at})
+			wantBlocked(t, g, at)
+			time.Sleep(30 * time.Second)
+			enter(t, g)(nil)
+		}
+	})
+}
