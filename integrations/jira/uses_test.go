@@ -73,8 +73,10 @@ func TestCheckUsesAsks(t *testing.T) {
 		}
 	}
 	site.Down(true)
-	if unmet, err := c.CheckUses(t.Context(), uses); funnel.CodeOf(err) != funnel.Unavailable || unmet != nil {
-		t.Errorf("a site that is down: %+v, %v", unmet, err)
+	for _, u := range uses {
+		if unmet, err := c.CheckUses(t.Context(), []funnel.Use{u}); funnel.CodeOf(err) != funnel.Unavailable || unmet != nil {
+			t.Errorf("a site that is down: %+v: %+v, %v", u, unmet, err)
+		}
 	}
 }
 
