@@ -40,13 +40,15 @@ func TestStormAsksOnce(t *testing.T) {
 			runs = append(runs, w.alert(fmt.Sprint("a", i), fmt.Sprint("thing", i%6))...)
 		}
 		after(10 * time.Second)
+		// Which four things are asked first is the workers' chance.
+		known, askers := map[int]int{}, map[int]int{}
 		for i, run := range runs {
 			switch r := w.run(run); {
-			case i%6 < 4:
-				w.is(run, record.Succeeded)
-			case i < 6:
-				if w.is(run, record.Waiting); r.WaitOn != record.WaitConnection("desk") || !strings.Contains(r.Why, "the rate of 4 calls per minute is used up") {
-					t.Errorf("run %d, which asks for all, waits on %q because: %s", run, r.WaitOn, r.Why)
+			case r.State == record.Succeeded:
+				known[i%6]++
+			case r.WaitOn == record.WaitConnection("desk"):
+				if askers[i%6]++; !strings.Contains(r.Why, "the rate of 4 calls per minute is used up") {
+					t.Errorf("run %d, which asks for all, waits because: %s", run, r.Why)
 				}
 			default:
 				if w.is(run, record.Waiting); !strings.HasPrefix(r.WaitOn, "answer:desk/") || r.Why != "desk: another run asks the same, and its answer is for all" {
@@ -54,12 +56,34 @@ func TestStormAsksOnce(t *testing.T) {
 				}
 			}
 		}
+		if len(known) != 4 || len(askers) != 2 {
+			t.Errorf("by thing, %v runs got an answer and %v wait for their turn to ask; want 4 things and 2 others", known, askers)
+		}
+		for thing, n := range known {
+			if n != 10 || askers[thing] > 0 {
+				t.Errorf("of the runs about thing %d, whose answer is known, %d of 10 got it", thing, n)
+			}
+		}
+		for thing, n := range askers {
+			if n != 1 {
+				t.Errorf("%d runs want to ask about thing %d, want one", n, thing)
+			}
+		}
 		after(time.Minute)
+		asked := map[int]int{}
 		for i, run := range runs {
 			w.is(run, record.Succeeded)
 			s := w.step(run, "know")
-			if asked := i >= 6; asked == s.AskedAt.IsZero() || !strings.Contains(string(s.Outcome), fmt.Sprint("about thing", i%6)) {
+			if s.AskedAt.IsZero() {
+				asked[i%6]++
+			}
+			if !strings.Contains(string(s.Outcome), fmt.Sprint("about thing", i%6)) {
 				t.Errorf("run %d got %s, asked by another at %v", run, s.Outcome, s.AskedAt)
+			}
+		}
+		for thing := range 6 {
+			if asked[thing] != 1 {
+				t.Errorf("%d runs asked about thing %d themselves, want one", asked[thing], thing)
 			}
 		}
 		did := w.desk.did("know")
