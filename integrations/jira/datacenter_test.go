@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/funnelsec/funnel"
 	"github.com/funnelsec/funnel/integrations/jira/jirafake"
@@ -28,7 +30,11 @@ func bodies(t *testing.T, site *jirafake.Site) []string {
 func TestMarkUntilProven(t *testing.T) {
 	t.Parallel()
 	for _, old := range []bool{false, true} {
-		site, c := commented(t, jirafake.Options{Deployment: jirafake.DataCenter, OldComments: old})
+		// A comment that was changed is told by its times, so no two are the same.
+		var ticks atomic.Int64
+		start := time.Now()
+		now := func() time.Time { return start.Add(time.Duration(ticks.Add(1)) * time.Millisecond) }
+		site, c := commented(t, jirafake.Options{Deployment: jirafake.DataCenter, OldComments: old, Now: now})
 		for i := range 3 {
 			must[Comment](t)(perform(t, c, AddComment, effect(fmt.Sprint("add", i)), AddCommentInput{Issue: "SIRT-1", Body: says("hello")}))
 		}
