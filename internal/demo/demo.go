@@ -45,7 +45,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer w.close()
-	listen, err := freeAddress(o.Listen)
+	listen, err := FreeAddress(o.Listen)
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/funnelsec/funnel/integrations/activedirectory/directoryfake"
@@ -183,17 +185,21 @@ playbooks:
 engine: {lookups: [1s, 3s, 6s, 12s], quiet: 1m, tell_after: 5s}
 `
 
-// freeAddress returns the wanted address, or one with a free port if it is
-// taken. The server needs the same one after every restart.
-func freeAddress(wanted string) (string, error) {
-	for _, address := range []string{wanted, "127.0.0.1:0"} {
-		listen, err := net.Listen("tcp", address)
+// FreeAddress returns the wanted address or, if it is taken or has the port 0, one
+// on 127.0.0.1 that a server gets again after every restart: its port is below
+// those that systems give to outgoing connections.
+func FreeAddress(wanted string) (string, error) {
+	for try := range 50 {
+		if try > 0 || strings.HasSuffix(wanted, ":0") {
+			wanted = fmt.Sprintf("127.0.0.1:%d", 20_000+mathrand.IntN(10_000))
+		}
+		listen, err := net.Listen("tcp", wanted)
 		if err == nil {
-			defer func() { _ = listen.Close() }()
-			return listen.Addr().String(), nil
+			_ = listen.Close()
+			return wanted, nil
 		}
 	}
-	return "", errors.New("finding a free port on 127.0.0.1")
+	return "", errors.New("finding a free port on 127.0.0.1: fifty are taken")
 }
 
 // play fires the alerts one after the other. Splunk sends an alert once; the

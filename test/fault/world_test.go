@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,6 +20,7 @@ import (
 	"github.com/funnelsec/funnel/integrations/activedirectory/directoryfake"
 	"github.com/funnelsec/funnel/integrations/jira/jirafake"
 	"github.com/funnelsec/funnel/integrations/virustotal/virustotalfake"
+	"github.com/funnelsec/funnel/internal/demo"
 )
 
 const (
@@ -69,12 +69,10 @@ func newWorldWith(t *testing.T, o jirafake.Options, s *virustotalfake.Server, li
 	if err := os.WriteFile(ca, directory.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	listen, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := demo.FreeAddress("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listen.Addr().String()
-	_ = listen.Close()
 	w.server = "http://" + address
 	w.config = filepath.Join(w.dir, "funnel.yaml")
 	account := `email: "` + jirafake.DefaultEmail + `"`
