@@ -114,7 +114,7 @@ func (a *App) watchUses(ctx context.Context, settings map[string][]byte) {
 		}
 		a.background(func() {
 			for wait := firstRecheck; ; {
-				problems, err := checkUses(ctx, l.Client, uses)
+				problems, err := l.checkUses(ctx, uses)
 				next := wait
 				switch {
 				case ctx.Err() != nil:
@@ -136,6 +136,17 @@ func (a *App) watchUses(ctx context.Context, settings map[string][]byte) {
 			}
 		})
 	}
+}
+
+// checkUses asks the connection within its limits, as one action.
+func (l *link) checkUses(ctx context.Context, uses []use) ([]string, error) {
+	leave, err := l.Gate.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	problems, err := checkUses(ctx, l.Client, uses)
+	leave(err)
+	return problems, err
 }
 
 // tellUses keeps the outcome of a check for the status, and logs what is new.
