@@ -48,10 +48,7 @@ func sites() map[string]jirafake.Options {
 // TestKillNeedsTheLookUp shows that TestKill can fail: without looking unsure
 // effects up, the same faults make tickets or comments twice.
 func TestKillNeedsTheLookUp(t *testing.T) {
-	alerts := 60
-	if *full {
-		alerts = 300
-	}
+	const alerts = 60
 	for name, o := range sites() {
 		t.Run(name, func(t *testing.T) {
 			if name != "cloud" && !*full {
