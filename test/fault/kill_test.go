@@ -54,11 +54,11 @@ func TestKillNeedsTheLookUp(t *testing.T) {
 			if name != "cloud" && !*full {
 				t.Skip("NOT RUN: one kind of tracker shows it; -fault runs all")
 			}
-			o.IndexLag, o.LoseAnswers, o.Webhooks.Off = jirafake.UniformLag(10*time.Millisecond, 50*time.Millisecond), 0.2, true
+			o.IndexLag, o.LoseAnswers, o.Webhooks.Off = jirafake.UniformLag(10*time.Millisecond, 50*time.Millisecond), 0.1, true
 			v := newWorld(t, o).killUnderLoad(t, alerts, 1, []string{childBlind + "=1"})
 			t.Logf("kill %s without look-up: seed %d, %s", name, *seed, v)
 			if v.doubleTickets+v.doubleComments == 0 {
-				t.Errorf("with the look-up switched off, 20 %% lost answers made nothing twice: the verdict of TestKill proves nothing (%s)", v)
+				t.Errorf("with the look-up switched off, 10 %% lost answers made nothing twice: the verdict of TestKill proves nothing (%s)", v)
 			}
 			if v.lost > 0 {
 				t.Errorf("%d acknowledged alerts have no ticket", v.lost)
