@@ -44,6 +44,7 @@ func defaultFields(kind funnel.Kind) []string {
 func observables(row Row, mapping map[funnel.Kind][]string) (found []funnel.Observable, ids []string) {
 	found, ids = make([]funnel.Observable, 0, 16), make([]string, 0, 16)
 	seen := make(map[string]bool, 16)
+	var room [8]string // for what one value holds
 	for _, kind := range funnel.Kinds() {
 		fields, mapped := mapping[kind]
 		if !mapped {
@@ -51,7 +52,7 @@ func observables(row Row, mapping map[funnel.Kind][]string) (found []funnel.Obse
 		}
 		for _, field := range fields {
 			for _, value := range row.Values(field) {
-				for _, value := range candidates(kind, value) {
+				for _, value := range candidates(room[:0], kind, value) {
 					if !fits(kind, value) {
 						continue
 					}
@@ -68,30 +69,32 @@ func observables(row Row, mapping map[funnel.Kind][]string) (found []funnel.Obse
 	return found, ids
 }
 
-// candidates returns the value, or of a field with hashes each of them: Sysmon
+// candidates appends the value, or of a field with hashes each of them: Sysmon
 // writes "SHA1=…,MD5=…,SHA256=…".
-func candidates(kind funnel.Kind, value string) []string {
+func candidates(list []string, kind funnel.Kind, value string) []string {
 	if len(value) > maxObservable {
-		return nil
+		return list
 	}
 	switch kind {
 	case funnel.MD5, funnel.SHA1, funnel.SHA256:
-		parts := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' })
-		for i, p := range parts {
-			if _, hash, ok := strings.Cut(p, "="); ok {
-				parts[i] = hash
+		for part := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' }) {
+			if _, hash, ok := strings.Cut(part, "="); ok {
+				part = hash
 			}
+			list = append(list, part)
 		}
-		return parts
+		return list
 	}
-	return []string{strings.TrimSpace(value)}
+	return append(list, strings.TrimSpace(value))
 }
 
 // fits reports whether a value can be an observable of the kind.
 func fits(kind funnel.Kind, value string) bool {
-	switch strings.ToLower(value) {
-	case "", "-", "unknown", "n/a":
-		return false
+	if len(value) <= len("unknown") {
+		switch strings.ToLower(value) {
+		case "", "-", "unknown", "n/a":
+			return false
+		}
 	}
 	switch kind {
 	case funnel.IP:

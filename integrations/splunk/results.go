@@ -179,7 +179,7 @@ func (t *table) row(result gjson.Result) error {
 	var err error
 	result.ForEach(func(key, value gjson.Result) bool {
 		name := text(key)
-		values, _, ok := readValues(value)
+		values, _, ok := readValues(value, new([]string))
 		if !ok {
 			err = fmt.Errorf("a field of a row is neither text, a number, true, false, null nor a list of these")
 			return false

@@ -91,6 +91,7 @@ func readRow(result gjson.Result) (row Row, err error) {
 		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /result is not an object")
 	}
 	row = make(Row, 0, 40)
+	single := make([]string, 0, 40) // the values of fields that have one
 	result.ForEach(func(name, value gjson.Result) bool {
 		if len(row) == maxFields {
 			err = funnel.Errorf(funnel.Invalid, "reading a Splunk alert: /result has more than %d fields", maxFields)
@@ -99,7 +100,7 @@ func readRow(result gjson.Result) (row Row, err error) {
 		field := Field{Name: text(name)}
 		var at string
 		var ok bool
-		if field.Values, at, ok = readValues(value); !ok {
+		if field.Values, at, ok = readValues(value, &single); !ok {
 			err = funnel.Errorf(funnel.Invalid, "reading a Splunk alert: %s is neither text, a number, true, false, null nor a list of these",
 				pointer("result", field.Name)+at)
 		}
@@ -120,13 +121,19 @@ func readRow(result gjson.Result) (row Row, err error) {
 
 // readValues returns the values of a field. If it cannot be one, at points from
 // the field to what is wrong: "" is the field itself, "/2" its third element.
-func readValues(value gjson.Result) (values []string, at string, ok bool) {
+// A single value is put into room, while that has some.
+func readValues(value gjson.Result, room *[]string) (values []string, at string, ok bool) {
 	switch {
 	case value.Type == gjson.Null:
 		return nil, "", true
 	case !value.IsArray():
 		if v, ok := scalar(value); ok {
-			return []string{v}, "", true
+			if len(*room) == cap(*room) {
+				return []string{v}, "", true
+			}
+			n := len(*room)
+			*room = append(*room, v)
+			return (*room)[n : n+1 : n+1], "", true
 		}
 		return nil, "", false
 	}
