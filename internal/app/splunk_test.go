@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -62,23 +61,10 @@ playbooks:
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := app.New(t.Context(), app.Options{
+	a := start(t, app.Options{
 		Config: c, Version: "test",
 		Registry: funnel.NewRegistry().Add(jira.Integration(), splunk.Integration()).AddPlaybooks(playbooks.OpenTicket, playbooks.ShowRows),
 		Engine:   func(o *engine.Options) { o.Backoff = func(int) time.Duration { return 10 * time.Millisecond } },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-		defer cancel()
-		if err := a.Stop(ctx); err != nil {
-			t.Error(err)
-		}
 	})
 	token, err := os.ReadFile(filepath.Join(dir, "data", "first-run-token"))
 	if err != nil {

@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -58,20 +57,7 @@ observables: {own_domains: [corp.example.com]}
 		t.Fatal(err)
 	}
 	registry := funnel.NewRegistry().Add(splunk.Integration(), jira.Integration(), virustotal.Integration()).AddPlaybooks(playbooks.OpenTicket, playbooks.EnrichNetwork)
-	a, err := app.New(t.Context(), app.Options{Config: c, Registry: registry, Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-		defer cancel()
-		if err := a.Stop(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	a := start(t, app.Options{Config: c, Registry: registry, Version: "test"})
 	post := func(url string, body any, auth bool, status int) []byte {
 		t.Helper()
 		raw, err := json.Marshal(body)
