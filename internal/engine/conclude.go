@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/faultpoint"
 	"github.com/funnelsec/funnel/internal/record"
 )
 
@@ -49,10 +50,12 @@ func (x *exec) end(run record.Run, err error) string {
 		x.e.o.Log.Warn("a run needs attention", "run", run.ID, "playbook", run.Playbook, "step", run.Step, "code", run.Code, "why", run.Why)
 	}
 	x.e.o.Metrics.Run(run.Playbook, string(run.State), now.Sub(run.CreatedAt))
+	faultpoint.Hit("engine.end.before")
 	if _, err := x.e.commit(c); err != nil {
 		x.e.o.Log.Error("ending a run", "run", run.ID, "error", err)
 		x.e.later(run.ID)
 	}
+	faultpoint.Hit("engine.end.after")
 	x.e.freeSerial(run.ID)
 	x.e.leaveFlights(run.ID)
 	return ""
@@ -137,6 +140,7 @@ func (x *exec) effectsOf() []*record.Effect {
 
 // writeWait commits the wait. Several branches may wait with an effect each.
 func (x *exec) writeWait(c record.Change, effects []*record.Effect) error {
+	faultpoint.Hit("engine.park.before")
 	proven := false // evidence came in between: the run can go on
 	for i, f := range effects {
 		if i == len(effects)-1 {
@@ -153,6 +157,7 @@ func (x *exec) writeWait(c record.Change, effects []*record.Effect) error {
 		c.Run.WakeAt, c.Run.WaitOn = time.Time{}, ""
 	}
 	done, err := x.e.commit(c)
+	faultpoint.Hit("engine.park.after")
 	if err == nil && (proven || done.Conflict) {
 		x.e.o.Queue.Add(x.run.ID)
 	}

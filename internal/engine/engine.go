@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/faultpoint"
 	"github.com/funnelsec/funnel/internal/metrics"
 	"github.com/funnelsec/funnel/internal/record"
 )
@@ -250,7 +251,9 @@ func (e *Engine) body(l record.Loaded) func(*funnel.Run) error {
 
 // commit writes a change and makes known what it lets go on.
 func (e *Engine) commit(c record.Change) (record.Committed, error) {
+	faultpoint.Hit("engine.commit.before")
 	done, err := e.o.Journal.Commit(c)
+	faultpoint.Hit("engine.commit.after")
 	if err != nil {
 		return done, fmt.Errorf("journalling: %w", err)
 	}

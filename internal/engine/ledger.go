@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/faultpoint"
 	"github.com/funnelsec/funnel/internal/record"
 )
 
@@ -87,6 +88,7 @@ func (x *exec) claim(s *record.Step, spec *funnel.ActionSpec, conn *Connection, 
 	}
 	now := x.e.o.Clock()
 	var repeatErr error
+	faultpoint.Hit("engine.claim.before")
 	claimed, err := x.e.o.Journal.Claim(record.ClaimRequest{
 		Connection: conn.Name, Scope: c.Scope, Fingerprint: c.Fingerprint, Window: c.Window,
 		EffectKey: f.Key, Run: run, Step: *s, Now: now,
@@ -100,6 +102,7 @@ func (x *exec) claim(s *record.Step, spec *funnel.ActionSpec, conn *Connection, 
 			return spec.Repeat(outcome, funnel.Seen{Count: seen, First: first, Last: last})
 		},
 	})
+	faultpoint.Hit("engine.claim.after")
 	switch {
 	case repeatErr != nil:
 		return nil, nil, x.fail(s, nil, funnel.Errorf(funnel.Internal, "making a repeat's outcome of %s: %w", spec.ID, repeatErr))
@@ -162,12 +165,15 @@ func (x *exec) send(s *record.Step, spec *funnel.ActionSpec, conn *Connection, f
 	sent.State, sent.SentAt, sent.Looks = record.Sent, x.e.o.Clock(), 0
 	sent.Attempt++
 	s.State = record.Running
+	faultpoint.Hit("engine.sent.before")
 	if x.journal(s, record.Change{Effect: &sent, From: from}).Conflict {
 		leave(nil)
 		return x.reread(f)
 	}
 	*f = sent
+	faultpoint.Hit("engine.request.before")
 	out, err := x.invoke(spec, conn, s, funnel.Attempt{Key: funnel.EffectKey(f.Key), Number: f.Attempt, Unproven: f.Unproven})
+	faultpoint.Hit("engine.request.after")
 	leave(err)
 	if err == nil {
 		f.State, f.Outcome = record.Confirmed, out
@@ -235,6 +241,7 @@ func (x *exec) resolve(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 		}
 		return r, err
 	})
+	faultpoint.Hit("engine.find.after")
 	leave(err)
 	switch {
 	case err != nil:
@@ -261,6 +268,7 @@ func (x *exec) resolve(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 
 // plan journals that the effect is surely, or by policy, to be made again.
 func (x *exec) plan(s *record.Step, f *record.Effect) error {
+	faultpoint.Hit("engine.plan.before")
 	if x.journal(s, record.Change{Effect: f}).Conflict {
 		return x.reread(f)
 	}
@@ -318,14 +326,18 @@ func (x *exec) confirm(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 			return nil, x.fail(s, f, err)
 		}
 		c.Emit = emit
+		faultpoint.Hit("engine.emit.before")
 	}
 	if f.Serial != "" {
 		c.Release = append(c.Release, f.Serial)
+		defer faultpoint.Hit("engine.release.after")
 		defer func() { // after the commit; also when that fails, for a look-up needs no turn
 			x.e.o.Queue.Add(x.e.serial.free(f.Serial, turn{run: x.run.ID, path: s.Path})...)
 		}()
 	}
+	faultpoint.Hit("engine.confirm.before")
 	x.succeed(s, c, f.Outcome)
+	faultpoint.Hit("engine.confirm.after")
 	return f.Outcome, nil
 }
 

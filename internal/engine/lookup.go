@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/faultpoint"
 	"github.com/funnelsec/funnel/internal/record"
 	"github.com/funnelsec/funnel/internal/upstream"
 )
@@ -61,6 +62,7 @@ func (x *exec) ask(s *record.Step, spec *funnel.ActionSpec, conn *Connection, q 
 	leave := x.pass(s, conn)
 	asked := x.e.o.Clock()
 	out, err := x.invoke(spec, conn, s, funnel.Attempt{Number: s.Attempts + 1})
+	faultpoint.Hit("engine.ask.after")
 	leave(err)
 	if err != nil {
 		return nil, x.again(s, conn, nil, err)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/faultpoint"
 	"github.com/funnelsec/funnel/internal/metrics"
 	"github.com/funnelsec/funnel/internal/record"
 	"github.com/funnelsec/funnel/internal/schema"
@@ -272,11 +273,13 @@ func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time
 		if err != nil {
 			return Result{}, refuse(funnel.Errorf(funnel.Invalid, "reading evidence: %w", err))
 		}
+		faultpoint.Hit("intake.prove.before")
 		proven, err := in.o.Inbox.Prove(d, record.Proof{EffectKey: string(e.Key), Connection: s.Connection, Scope: e.Scope, EventKey: key(s, a, body, now, n), Outcome: outcome})
 		if err != nil {
 			return Result{}, in.full(err)
 		}
 		if proven.Known {
+			faultpoint.Hit("intake.prove.after")
 			in.o.Wake(proven.Runs...)
 			return Result{Verdict: proven.Verdict, EventID: proven.EventID}, nil
 		}
@@ -293,7 +296,9 @@ func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time
 	} else if event.Playbooks = in.o.Match(a.trigger.ID); len(event.Playbooks) > 0 {
 		event.Event.Disposition = record.Matched
 	}
+	faultpoint.Hit("intake.accept.before")
 	id, duplicate, runs, err := in.o.Inbox.Accept(d, event)
+	faultpoint.Hit("intake.accept.after")
 	switch {
 	case err != nil:
 		return Result{}, in.full(err)

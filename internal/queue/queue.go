@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/funnelsec/funnel/internal/faultpoint"
 	"github.com/funnelsec/funnel/internal/record"
 )
 
@@ -134,7 +135,10 @@ func (q *Queue) worker(ctx context.Context) {
 			if !ok {
 				break
 			}
-			q.release(run, q.o.Work(ctx, run))
+			faultpoint.Hit("queue.take.after")
+			parkedOn := q.o.Work(ctx, run)
+			faultpoint.Hit("queue.release.before")
+			q.release(run, parkedOn)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/funnelsec/funnel/internal/faultpoint"
 )
 
 //go:embed migrations/*.sql
@@ -51,10 +53,12 @@ func migrate(w *writer) error {
 			return err
 		}
 		number := have + i + 1
+		faultpoint.Hit("store.migration.between")
 		err = w.commit([]item{{fn: func(t *tx) error {
 			if _, err := t.w.conn.ExecContext(context.Background(), string(text)); err != nil {
 				return err
 			}
+			faultpoint.Hit("store.migration.within")
 			return t.exec("INSERT INTO schema_version (version, applied_at) VALUES (?, ?)", number, micros(time.Now()))
 		}}})
 		if err != nil {

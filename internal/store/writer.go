@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"modernc.org/sqlite"
+
+	"github.com/funnelsec/funnel/internal/faultpoint"
 )
 
 // The group rule: a transaction takes whatever waits, up to groupSize items. It
@@ -192,6 +194,7 @@ func (w *writer) commit(group []item) (err error) {
 		}
 	}
 	t := &tx{w: w}
+	faultpoint.Hit("store.begin.before")
 	if err := t.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -208,9 +211,11 @@ func (w *writer) commit(group []item) (err error) {
 			return err
 		}
 	}
+	faultpoint.Hit("store.commit.before")
 	if err := t.exec("COMMIT"); err != nil {
 		return err
 	}
+	faultpoint.Hit("store.commit.after")
 	w.commits.Add(1)
 	w.rows.Add(int64(len(group)))
 	return nil
