@@ -10,3 +10,6 @@
 //
 // The fault runs in test/fault kill the server at every point.
 package faultpoint
+
+// Variable is the environment variable that chooses a point.
+const Variable = "FUNNEL_FAULTPOINT"

@@ -17,9 +17,6 @@ import (
 // Enabled reports whether this build has fault points.
 const Enabled = true
 
-// Variable is the environment variable that chooses a point.
-const Variable = "FUNNEL_FAULTPOINT"
-
 // point is what is to happen at one of them.
 type point struct {
 	kill bool

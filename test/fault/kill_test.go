@@ -1,39 +1,54 @@
 package fault
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"sync"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	_ "modernc.org/sqlite"
+
 	"github.com/funnelsec/funnel/integrations/jira/jirafake"
+	"github.com/funnelsec/funnel/internal/faultpoint"
 )
 
-// TestKill is F1 in small: kill -9 at random moments under load, with a tracker
-// whose search lags and which loses 2 % of its answers. The look-up schedule and
-// the lag are those of production divided by 100.
-func TestKill(t *testing.T) {
+// TestF01Kill is F1: kill -9 under load at random moments and at every fault
+// point, with a tracker whose search lags and which loses 2 % of its answers. The
+// look-up schedule and the lag are those of production divided by 100.
+func TestF01Kill(t *testing.T) {
+	if *full && !faultpoint.Enabled {
+		t.Fatal("with -fault this run kills at the fault points too: add -tags faultpoint")
+	}
+	if !*full {
+		t.Log("NOT RUN: kills at the fault points: they need -tags faultpoint and -fault")
+	}
+	deaths := map[string]int{} // by point
 	for name, o := range sites() {
-		alerts, kills := 60, 3
-		switch {
-		case *full:
-			alerts, kills = 1000, 10
-		case o.Deployment == jirafake.DataCenter:
-			alerts, kills = 30, 2
-		}
 		t.Run(name, func(t *testing.T) {
+			if !*full {
+				t.Parallel()
+			}
 			o.IndexLag = jirafake.LognormalLag(30*time.Millisecond, 1.2, 5*time.Second)
 			o.LoseAnswers, o.LateProcessing, o.LateDelay = 0.02, 0.002, 300*time.Millisecond
-			o.Webhooks.Off = true // they would settle most unsure outcomes before they are looked up
-			v := newWorld(t, o).killUnderLoad(t, alerts, kills, nil)
-			t.Logf("kill %s: seed %d, %s", name, *seed, v)
-			v.mustBeClean(t)
+			o.Webhooks = hooks(name)
+			k := killing{world: newWorld(t, o), deaths: deaths, people: !o.Webhooks.Off}
+			r := k.run(t, plan(t, rand.New(rand.NewPCG(*seed, 7)), name))
+			r.name = "F01 kill " + name
+			r.mustBeClean(t)
 		})
+	}
+	if !*full {
+		return
+	}
+	for _, name := range points(t) {
+		if deaths[name] == 0 {
+			t.Errorf("the server was never killed at the fault point %s", name)
+		}
 	}
 }
 
@@ -45,150 +60,164 @@ func sites() map[string]jirafake.Options {
 	}
 }
 
-// TestKillNeedsTheLookUp shows that TestKill can fail: without looking unsure
-// effects up, the same faults make tickets or comments twice.
-func TestKillNeedsTheLookUp(t *testing.T) {
-	const alerts = 60
-	for name, o := range sites() {
-		t.Run(name, func(t *testing.T) {
-			if name != "cloud" && !*full {
-				t.Skip("NOT RUN: one kind of tracker shows it; -fault runs all")
-			}
-			o.IndexLag, o.LoseAnswers, o.Webhooks.Off = jirafake.UniformLag(10*time.Millisecond, 50*time.Millisecond), 0.1, true
-			v := newWorld(t, o).killUnderLoad(t, alerts, 1, []string{childBlind + "=1"})
-			t.Logf("kill %s without look-up: seed %d, %s", name, *seed, v)
-			if v.doubleTickets+v.doubleComments == 0 {
-				t.Errorf("with the look-up switched off, 10 %% lost answers made nothing twice: the verdict of TestKill proves nothing (%s)", v)
-			}
-			if v.lost > 0 {
-				t.Errorf("%d acknowledged alerts have no ticket", v.lost)
-			}
-		})
+// hooks are the webhooks of a kind: late and some lost, so that some unsure
+// outcomes are looked up and others settled by evidence; in one kind none at all,
+// and so no issues of people.
+func hooks(name string) jirafake.WebhookMode {
+	switch name {
+	case "cloud":
+		return jirafake.WebhookMode{Delay: 400 * time.Millisecond, Loss: 0.3, RetryEvery: 200 * time.Millisecond}
+	case "data center":
+		return jirafake.WebhookMode{Off: true}
 	}
+	return jirafake.WebhookMode{Duplicate: true, RetryEvery: 200 * time.Millisecond}
 }
 
-// TestWebhooks has the tracker's own webhooks arrive in every way there is: each
-// ticket has each comment exactly once, whatever they do.
-func TestWebhooks(t *testing.T) {
-	alerts := 40
-	if *full {
-		alerts = 200
-	}
-	for name, mode := range map[string]jirafake.WebhookMode{
-		"in time":            {},
-		"off":                {Off: true},
-		"duplicated":         {Duplicate: true},
-		"before the answer":  {BeforeAnswer: true},
-		"late and some lost": {Delay: 300 * time.Millisecond, Loss: 0.3, Duplicate: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, jirafake.Options{Seed: *seed, IndexLag: jirafake.UniformLag(10*time.Millisecond, 100*time.Millisecond), LoseAnswers: 0.05, Webhooks: mode})
-			v := w.killUnderLoad(t, alerts, 0, nil)
-			t.Logf("webhooks %s: seed %d, %s", name, *seed, v)
-			v.mustBeClean(t)
-		})
-	}
+// death is how one life of the server ends: at the nth hit of a point, or after a
+// time.
+type death struct {
+	point string
+	nth   int
+	after time.Duration
 }
 
-// killUnderLoad fires the alerts from many clients while the server is killed
-// and started again, waits until the server has nothing left to do, and judges.
-func (w *world) killUnderLoad(t *testing.T, alerts, kills int, env []string) verdict {
+// plan returns the deaths of a run in their order. The migrations come first, for
+// they are made once: each is killed before it begins and within.
+func plan(t *testing.T, random *rand.Rand, site string) []death {
+	kills, perPoint := 2, 0
+	switch {
+	case *long:
+		kills, perPoint = 667, 20
+	case *full:
+		kills, perPoint = 67, 2
+	}
+	var list, rest []death
+	if faultpoint.Enabled && perPoint > 0 {
+		files, err := filepath.Glob("../../internal/store/migrations/*.sql")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("there are no migrations: %v", err)
+		}
+		for i := range files {
+			list = append(list, death{point: "store.migration.between", nth: min(i, 1) + 1}, death{point: "store.migration.within", nth: 1})
+		}
+		for _, name := range points(t) {
+			if strings.HasPrefix(name, "store.migration.") || strings.HasPrefix(name, "intake.prove.") && site == "data center" {
+				continue
+			}
+			for range perPoint {
+				rest = append(rest, death{point: name, nth: 1 + random.IntN(40)})
+			}
+		}
+	}
+	for len(list)+len(rest) < kills {
+		rest = append(rest, death{after: 50*time.Millisecond + time.Duration(random.Int64N(int64(1950*time.Millisecond)))})
+	}
+	random.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	return append(list, rest...)
+}
+
+// killing is a run of F1.
+type killing struct {
+	*world
+	deaths map[string]int // by point
+	people bool           // make issues
+	missed int            // points that were not reached in time
+}
+
+// run has the server die the deaths under load, lets it finish and judges.
+func (k *killing) run(t *testing.T, deaths []death) result {
 	t.Helper()
-	w.start(t, env)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(len(deaths))*6*time.Second)
 	defer cancel()
-
-	killer := make(chan struct{})
-	go func() {
-		defer close(killer)
-		chance := rand.New(rand.NewPCG(*seed, 7))
-		for range kills {
-			select {
-			case <-time.After(50*time.Millisecond + time.Duration(chance.Int64N(int64(1500*time.Millisecond)))):
-			case <-ctx.Done():
-				return
-			}
-			w.kill()
-			w.start(t, env)
+	l := k.startLoad(ctx, t, 12, 12*60, k.people)
+	began, died := time.Now(), 0
+	for _, d := range deaths {
+		if ctx.Err() != nil {
+			t.Fatal("the kills took too long")
 		}
-	}()
-	acked := w.fire(ctx, t, alerts)
-	<-killer
-	w.waitIdle(ctx, t)
-	return w.judge(acked)
-}
-
-// fire sends the alerts and returns the markers of the acknowledged ones. An
-// alert without an answer is sent again until it has one, so the server also
-// sees repeats of what it had stored without being able to say so.
-func (w *world) fire(ctx context.Context, t *testing.T, n int) map[string]bool {
-	t.Helper()
-	return w.fireBodies(ctx, t, n, alert)
-}
-
-// fireBodies is fire with the bodies of the alerts.
-func (w *world) fireBodies(ctx context.Context, t *testing.T, n int, alert func(int) []byte) map[string]bool {
-	t.Helper()
-	var mu sync.Mutex
-	acked := map[string]bool{}
-	work := make(chan int)
-	var clients sync.WaitGroup
-	for range 32 {
-		clients.Add(1)
-		go func() {
-			defer clients.Done()
-			client := &http.Client{Timeout: 10 * time.Second}
-			for i := range work {
-				body := alert(i)
-				for ctx.Err() == nil && !w.post(client, body) {
-					select {
-					case <-time.After(20 * time.Millisecond):
-					case <-ctx.Done():
-					}
-				}
-				mu.Lock()
-				acked[marker(i)] = ctx.Err() == nil
-				mu.Unlock()
-			}
-		}()
+		died += k.die(t, d)
 	}
-	for i := range n {
+	killed := time.Since(began)
+	k.start(t, nil)
+	acked := l.stop(t)
+	k.waitIdle(ctx, t)
+	r := k.judge(acked).result()
+	k.measure(&r)
+	r.note("%d kills in %v, %d alerts of people, %d fault points not reached at the first try, all done after %v; p99 is listening again",
+		died, killed.Round(time.Second), len(k.ofPeople()), k.missed, time.Since(began).Round(time.Second))
+	r.aim(r.p99 < 500*time.Millisecond, "listening again p99 < 500 ms")
+	k.checkIntegrity(t, &r)
+	return r
+}
+
+// die starts the server, has it die and returns how often it did. A point that is
+// not reached in time is tried again at its first hit.
+func (k *killing) die(t *testing.T, d death) int {
+	t.Helper()
+	if d.point == "" {
+		p := k.launch(t, nil)
 		select {
-		case work <- i:
-		case <-ctx.Done():
-			t.Fatal("firing the alerts took too long")
+		case <-time.After(d.after): // from the start, so that it may die before it listens
+			k.kill()
+		case <-p.ended:
 		}
+		k.mustBeKilled(t, p)
+		return 1
 	}
-	close(work)
-	clients.Wait()
-	return acked
+	p := k.launch(t, []string{fmt.Sprintf("%s=kill %s %d", faultpoint.Variable, d.point, d.nth)})
+	patience := 3 * time.Second
+	if d.nth == 1 {
+		patience = 10 * time.Second
+	}
+	select {
+	case <-p.ended:
+		k.mustBeKilled(t, p)
+		k.deaths[d.point]++
+		return 1
+	case <-time.After(patience):
+	}
+	k.kill()
+	if d.nth == 1 {
+		t.Logf("the server did not come to %s within %v", d.point, patience)
+		return 1
+	}
+	k.missed++
+	d.nth = 1
+	return 1 + k.die(t, d)
 }
 
-func (w *world) post(client *http.Client, body []byte) bool {
-	res, err := client.Post(w.server+"/hooks/splunk/"+splunkSecret, "application/json", bytes.NewReader(body))
-	if err != nil {
-		return false
+func (k *killing) mustBeKilled(t *testing.T, p *process) {
+	t.Helper()
+	if !p.killed() {
+		t.Fatalf("the server ended by itself: %v\n%s", p.cmd.ProcessState, k.log())
 	}
-	_ = res.Body.Close()
-	return res.StatusCode/100 == 2
 }
 
-func marker(i int) string { return fmt.Sprintf("marker-%05d", i) }
+// ofPeople returns the issues that people made.
+func (w *world) ofPeople() []jirafake.Issue {
+	return slices.DeleteFunc(w.jira.Issues(), func(i jirafake.Issue) bool { return !byPerson(i) })
+}
 
-// alert is the body of Splunk's webhook for the i-th alert; each has a
-// fingerprint of its own.
-func alert(i int) []byte {
-	users := []string{"jdoe", "rroe", "mmajor", "nobody"}
-	b, err := json.Marshal(map[string]any{
-		"sid": fmt.Sprintf("scheduler__admin__search__fault_at_%d", i), "search_name": "Fault run", "app": "search", "owner": "admin",
-		"results_link": "http://splunk.example.test:8000/app/search/@go?sid=1",
-		"result": map[string]any{
-			"detection_id": marker(i), "user": users[i%len(users)], "dest": fmt.Sprintf("WS-%05d", i), "severity": "high",
-			"file_hash": hash(i), "_raw": "detected " + marker(i),
-		},
-	})
+// result makes the verdict a run's result. A missing comment counts as lost.
+func (v verdict) result() result {
+	r := result{count: v.acked, lost: v.lost + v.missingComments, double: v.doubleTickets + v.doubleComments}
+	r.note("%s", v)
+	r.wrong = append(r.wrong, v.examples...)
+	return r
+}
+
+// checkIntegrity stops the server for good and has SQLite look its database over.
+// It is beside the verdict about the promises, which is the ledgers'.
+func (w *world) checkIntegrity(t *testing.T, r *result) {
+	t.Helper()
+	w.kill()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, "data", "funnel.db"))
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
-	return b
+	defer func() { _ = db.Close() }()
+	var said string
+	if err := db.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&said); err != nil || said != "ok" {
+		r.fault("the integrity check says %q (%v)", said, err)
+	}
 }

@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	full = flag.Bool("fault", false, "run with 1,000 alerts instead of 60")
+	full = flag.Bool("fault", false, "run at the size of CI")
 	long = flag.Bool("long", false, "run the storm at its real size: 2,000 alerts, 50 files, 4 look-ups a minute, some 14 minutes")
 	seed = flag.Uint64("seed", 1, "seed of the kills and of the fakes' misbehaviour")
 )
@@ -36,6 +36,7 @@ var (
 const (
 	childConfig = "FUNNEL_FAULT_CONFIG" // path of its configuration
 	childBlind  = "FUNNEL_FAULT_BLIND"  // not empty: never look an unsure effect up, and soon take it for not made
+	childEager  = "FUNNEL_FAULT_EAGER"  // not empty: journal that a request leaves only after it has
 )
 
 func TestMain(m *testing.M) {
@@ -64,8 +65,11 @@ func serve(path string) error {
 	}
 	registry := funnel.NewRegistry().Add(all.Integrations()...).AddPlaybooks(playbooks.All()...)
 	o := app.Options{Config: c, Registry: registry, Log: slog.NewTextHandler(os.Stderr, nil), Notices: io.Discard}
-	if os.Getenv(childBlind) != "" {
+	switch {
+	case os.Getenv(childBlind) != "":
 		o.Engine = func(e *engine.Options) { e.Lookups, e.Quiet = nil, time.Second }
+	case os.Getenv(childEager) != "":
+		o.Engine = func(e *engine.Options) { e.Journal = eager{e.Journal} }
 	}
 	a, err := app.New(ctx, o)
 	if err != nil {

@@ -5,11 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -37,10 +35,10 @@ type world struct {
 	config    string
 	dir       string
 
-	mu    sync.Mutex
-	cmd   *exec.Cmd
-	stdin io.Closer
-	ended chan error
+	mu        sync.Mutex
+	process   *process        // the latest
+	listening []time.Duration // how long each start took until the server accepted
+	peak      int64           // bytes of the largest process
 }
 
 func newWorld(t *testing.T, o jirafake.Options) *world {
@@ -121,63 +119,6 @@ func files() []virustotalfake.File {
 	return list
 }
 
-// start starts the server and returns when it accepts.
-func (w *world) start(t *testing.T, env []string) {
-	t.Helper()
-	log, err := os.OpenFile(filepath.Join(w.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childConfig+"="+w.config, "FAULT_JIRA="+jirafake.DefaultToken, "FAULT_DIRECTORY="+directoryfake.DemoPassword,
-		"FAULT_SCANNER="+scannerKey, "FAULT_SPLUNK_HOOK="+splunkSecret, "FAULT_JIRA_HOOK="+jiraSecret)
-	cmd.Env = append(cmd.Env, env...)
-	cmd.Stdout, cmd.Stderr = log, log
-	stdin, err := cmd.StdinPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait(); _ = log.Close() }()
-	w.mu.Lock()
-	w.cmd, w.stdin, w.ended = cmd, stdin, ended
-	w.mu.Unlock()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
-		if res, err := http.Get(w.server + "/readyz"); err == nil {
-			_ = res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		select {
-		case err := <-ended:
-			text, _ := os.ReadFile(filepath.Join(w.dir, "server.log"))
-			t.Errorf("the server ended at start: %v\n%s", err, text)
-			ended <- err
-			return
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	t.Error("the server did not become ready within a minute")
-}
-
-// kill ends the server as kill -9 does and waits until it is gone.
-func (w *world) kill() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.cmd == nil {
-		return
-	}
-	_ = w.cmd.Process.Kill()
-	<-w.ended
-	w.cmd = nil
-}
-
 // waitIdle returns when the server has no live run and the tracker has nothing
 // under way.
 func (w *world) waitIdle(ctx context.Context, t *testing.T) {
@@ -219,7 +160,7 @@ type verdict struct {
 
 // judge compares the acknowledged alerts with the tickets that exist.
 func (w *world) judge(acked map[string]bool) verdict {
-	v := verdict{}
+	v, hooked := verdict{}, w.hooked()
 	byMarker := map[string][]jirafake.Issue{}
 	for _, issue := range w.jira.Issues() {
 		text := jirafake.Text(issue.Description)
@@ -234,6 +175,7 @@ func (w *world) judge(acked map[string]bool) verdict {
 		for _, name := range []string{"enrich_user", "enrich_host", "enrich_file", "relate_tickets"} {
 			switch n := names[name]; {
 			case n == 0 && name == "enrich_host" && !strings.Contains(text, "WS-"): // the alert names no computer
+			case n == 0 && byPerson(issue) && (name != "enrich_file" || !hooked[issue.Key]): // it names a file and nothing else, or nobody told us of it
 			case n == 0:
 				v.missingComments++
 				v.example("%s has no comment of %s", issue.Key, name)
