@@ -23,6 +23,7 @@ import (
 // The exit codes.
 const (
 	exitFailed = 1
+	exitAtOnce = 3
 	exitUsage  = 2
 	exitConfig = 78 // EX_CONFIG of sysexits.h: do not restart, mend the configuration
 )
@@ -36,9 +37,18 @@ type program struct {
 // Main runs the command line and returns the exit code.
 func Main(registry *funnel.Registry, args []string) int {
 	p := &program{registry: registry, out: os.Stdout, err: os.Stderr}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		<-signals
+		cancel()
+		<-signals // a second one ends the process at once, also as process 1, which has no default for it
+		fmt.Fprintln(p.err, "funnel: ended at once by a second signal")
+		os.Exit(exitAtOnce)
+	}()
 	return p.run(ctx, args)
 }
 

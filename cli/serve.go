@@ -7,7 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"time"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -15,18 +16,16 @@ import (
 	"github.com/funnelsec/funnel/internal/config"
 )
 
-// drainTime is how long running steps may finish after a signal.
-const drainTime = 30 * time.Second
-
 func (p *program) serve() *cobra.Command {
 	var path, format string
 	var withStdin bool
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: noArgs,
-		Long: `Run the server until SIGINT or SIGTERM. It then takes no new request, lets
-running steps finish for up to 30 seconds and ends; a second signal ends it at
-once, which loses nothing. Exit code 78 means that the configuration or the data
-directory has to be mended first.`,
+		Long: `Run the server until SIGINT or SIGTERM. It then says that it is not ready,
+accepts for server.drain_delay longer, lets running steps finish for up to
+server.drain_limit and ends; a second signal ends it at once, which loses nothing.
+SIGHUP has it read the configuration again; a bad one changes nothing. Exit code
+78 means that the configuration or the data directory has to be mended first.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			handler, err := logHandler(p.err, format)
 			if err != nil {
@@ -60,6 +59,9 @@ func logHandler(w io.Writer, format string) (slog.Handler, error) {
 }
 
 func (p *program) serveUntil(ctx context.Context, path string, handler slog.Handler) error {
+	hangup := make(chan os.Signal, 1) // first: by default, the signal ends the process
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	c, err := config.Load(path, os.Getenv)
 	if err != nil {
 		return exitError{exitConfig, err}
@@ -69,12 +71,15 @@ func (p *program) serveUntil(ctx context.Context, path string, handler slog.Hand
 		return exitError{exitConfig, err}
 	}
 	startErr := a.Start(ctx)
-	if startErr == nil {
-		<-ctx.Done()
+	for startErr == nil && ctx.Err() == nil {
+		select {
+		case <-hangup:
+			// What went wrong is in the log and in the status.
+			_ = a.Reload(ctx, func() (*config.Config, error) { return config.Load(path, os.Getenv) })
+		case <-ctx.Done():
+		}
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-	defer cancel()
-	return failed(errors.Join(startErr, a.Stop(stop)))
+	return failed(errors.Join(startErr, a.Stop(context.WithoutCancel(ctx))))
 }
 
 func (p *program) check() *cobra.Command {

@@ -13,7 +13,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/funnelsec/funnel"
@@ -23,7 +25,6 @@ import (
 	"github.com/funnelsec/funnel/internal/httpapi"
 	"github.com/funnelsec/funnel/internal/intake"
 	"github.com/funnelsec/funnel/internal/metrics"
-	"github.com/funnelsec/funnel/internal/observables"
 	"github.com/funnelsec/funnel/internal/queue"
 	"github.com/funnelsec/funnel/internal/secret"
 	"github.com/funnelsec/funnel/internal/store"
@@ -47,22 +48,28 @@ const maxConnections, maxPerCaller = 4096, 256
 
 // App is a server.
 type App struct {
-	o        Options
-	log      *slog.Logger
-	secrets  []secret.Secret
-	redactor *secret.Redactor
-	store    *store.Store
-	links    map[string]*link
-	tokens   *auth.Tokens
-	metrics  *metrics.Metrics
-	queue    *queue.Queue
-	engine   *engine.Engine
-	started  time.Time
-	handler  http.Handler
-	server   *http.Server
-	listen   net.Listener
+	o       Options
+	log     *slog.Logger
+	secrets []secret.Secret
+	output  *swap // what the log is written to
+	store   *store.Store
+	tokens  *auth.Tokens
+	metrics *metrics.Metrics
+	queue   *queue.Queue
+	engine  *engine.Engine
+	intake  *intake.Intake
+	gauged  map[string]bool // the gauges that there are
+	started time.Time
+	handler http.Handler
+	server  *http.Server
+	listen  net.Listener
 
-	playbookSettings map[string][]byte // as JSON, those that are configured
+	setup     atomic.Pointer[setup]  // what the configuration made of the server
+	reloading sync.Mutex             // held by who changes setup and secrets
+	told      atomic.Pointer[reload] // the latest reload; nil before the first
+	watching  context.CancelFunc     // ends what watches the connections of setup
+	running   context.Context        // ends with the server
+	stopping  atomic.Bool            // the server was told to stop
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -80,14 +87,17 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := Check(o.Config, o.Registry); err != nil {
 		return nil, err
 	}
-	a := &App{o: o, links: map[string]*link{}, metrics: metrics.New(), started: o.Clock()}
-	a.log = slog.New(o.Log) // replaced as soon as the secrets are known
+	a := &App{o: o, metrics: metrics.New(), started: o.Clock(), gauged: map[string]bool{}, output: &swap{}}
+	a.output.set(secret.NewHandler(o.Log, secret.NewRedactor()))
+	a.log = slog.New(a.output)
 	if a.store, err = store.Open(o.Config.Data); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			a.closeClients()
+			if s := a.setup.Load(); s != nil {
+				s.close(nil)
+			}
 			if a.tokens != nil {
 				err = errors.Join(err, a.tokens.Close())
 			}
@@ -102,50 +112,36 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if created != "" && o.Notices != nil {
 		fmt.Fprintf(o.Notices, "The API's admin token, shown this once (also in %s/first-run-token until its first use):\n\n    %s\n\n", o.Config.Data, created)
 	}
-	sources, err := a.sourcesAndLinks(ctx)
+	s, err := a.prepare(ctx, o.Config, nil)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.restoreQuotas(); err != nil {
+	a.setup.Store(s)
+	if err := a.restoreQuotas(s.links); err != nil {
 		return nil, err
 	}
-	settings, err := a.settings()
-	if err != nil {
-		return nil, err
-	}
-	a.playbookSettings = settings
-	a.assemble(sources, settings)
+	a.assemble(s)
 	return a, nil
 }
 
-// sourcesAndLinks reads all secrets, after which the log can take them out.
-func (a *App) sourcesAndLinks(ctx context.Context) ([]intake.Source, error) {
-	handler := &swap{}
-	handler.set(secret.NewHandler(a.o.Log, secret.NewRedactor()))
-	a.log = slog.New(handler)
-	if err := a.connect(ctx); err != nil {
-		return nil, err
+// saw keeps secrets that the log takes out, also those that are replaced later.
+func (a *App) saw(list ...secret.Secret) {
+	for _, s := range list {
+		if !slices.ContainsFunc(a.secrets, func(known secret.Secret) bool { return known.Reveal() == s.Reveal() }) {
+			a.secrets = append(a.secrets, s)
+		}
 	}
-	sources, err := a.sources()
-	if err != nil {
-		return nil, err
-	}
-	a.redactor = secret.NewRedactor(a.secrets...)
-	handler.set(secret.NewHandler(a.o.Log, a.redactor))
-	return sources, nil
 }
-
-func (a *App) saw(s ...secret.Secret) { a.secrets = append(a.secrets, s...) }
 
 func (a *App) sawOne(s secret.Secret) { a.saw(s) }
 
-func (a *App) settings() (map[string][]byte, error) {
+func (a *App) settings(c *config.Config) (map[string][]byte, error) {
 	out := map[string][]byte{}
-	for name, p := range a.o.Config.Playbooks {
+	for name, p := range c.Playbooks {
 		if p.Options.IsEmpty() {
 			continue
 		}
-		raw, err := p.Options.JSON(a.o.Config.ResolveText(a.sawOne))
+		raw, err := p.Options.JSON(c.ResolveText(a.sawOne))
 		if err != nil {
 			return nil, fmt.Errorf("reading the options of playbook %s: %w", name, err)
 		}
@@ -154,34 +150,19 @@ func (a *App) settings() (map[string][]byte, error) {
 	return out, nil
 }
 
-// match returns the enabled playbooks of each trigger.
-func (a *App) match() func(string) []string {
-	byTrigger := map[string][]string{}
-	for _, p := range a.o.Registry.Playbooks() {
-		if c, configured := a.o.Config.Playbooks[p.Name]; configured && !c.Enabled {
-			continue
-		}
-		byTrigger[p.Trigger.ID] = append(byTrigger[p.Trigger.ID], p.Name)
-	}
-	return func(trigger string) []string { return byTrigger[trigger] }
-}
+// match returns the playbooks that run for a trigger's events at the moment.
+func (a *App) match(trigger string) []string { return a.setup.Load().byTrigger[trigger] }
 
-func (a *App) assemble(sources []intake.Source, settings map[string][]byte) {
-	c, match := a.o.Config, a.match()
+func (a *App) assemble(s *setup) {
+	c := s.config
 	options := engine.Options{
-		Journal: a.store, Registry: a.o.Registry, Connections: map[string]*engine.Connection{}, Match: match, Settings: settings,
-		Lookups: c.Engine.Lookups, Quiet: c.Engine.Quiet, TellAfter: c.Engine.TellAfter, Attempts: c.Engine.Attempts,
+		Journal: a.store, Registry: a.o.Registry, Match: a.match,
 		RunURL: func(run int64) string { return fmt.Sprintf("%s/api/v1/runs/%d", c.Server.PublicURL, run) },
-		Clock:  a.o.Clock, Log: a.log, Metrics: a.metrics, Mask: a.redactor.RedactBytes,
+		Clock:  a.o.Clock, Log: a.log, Metrics: a.metrics,
 	}
-	for name, l := range a.links {
-		options.Connections[name] = &l.Connection
-	}
-	if action, ok := a.o.Registry.Action("webhook.send"); ok && a.links[notifyConnection] != nil {
-		options.Notify = &engine.Notifier{Action: action, Connection: notifyConnection, Input: notification}
-	}
+	a.instruct(s, &options)
 	a.queue = queue.New(queue.Options{
-		Backlog: a.store, Gates: gates(a.links), Workers: c.Engine.Workers, Log: a.log, Clock: a.o.Clock,
+		Backlog: a.store, Gates: gates{&a.setup}, Workers: c.Engine.Workers, Log: a.log, Clock: a.o.Clock,
 		Work: func(ctx context.Context, run int64) string { return a.engine.Work(ctx, run) },
 	})
 	options.Queue = a.queue
@@ -189,31 +170,30 @@ func (a *App) assemble(sources []intake.Source, settings map[string][]byte) {
 		a.o.Engine(&options)
 	}
 	a.engine = engine.New(options)
-	for name, l := range a.links {
+	for name, l := range s.links {
 		l.governor.OnFree(func() { a.queue.Freed(name) })
 	}
-	receiver := intake.New(intake.Options{
-		Inbox: a.store, Sources: sources, Match: match, Wake: a.queue.Add, Clock: a.o.Clock, Log: a.log, Metrics: a.metrics,
-		Observe: observables.NewOurs(c.Observables.OwnDomains, c.Observables.OwnNetworks).Observe,
+	a.intake = intake.New(intake.Options{
+		Inbox: a.store, Sources: s.sources, Match: a.match, Wake: a.queue.Add, Clock: a.o.Clock, Log: a.log, Metrics: a.metrics, Observe: s.observe(),
 	})
-	a.gauges()
+	a.gauges(s.links)
 	host, _, _ := net.SplitHostPort(c.Server.Listen)
 	hosts := []string{host}
 	if u, err := url.Parse(c.Server.PublicURL); err == nil {
 		hosts = append(hosts, u.Hostname())
 	}
 	a.handler = httpapi.New(httpapi.Options{
-		Intake: receiver, Reader: a.store, Control: a.engine, Caller: a.engine, Status: a.Status, Ready: a.ready, Tokens: a.tokens, Metrics: a.metrics,
+		Intake: a.intake, Reader: a.store, Control: a.engine, Caller: a.engine, Status: a.Status, Ready: a.ready, Tokens: a.tokens, Metrics: a.metrics,
 		Registry: a.o.Registry, Version: a.o.Version, AllowedHosts: hosts, PublicURL: c.Server.PublicURL, Clock: a.o.Clock, Log: a.log, BehindProxy: c.Server.BehindProxy,
 	})
 }
 
 // gates tells the queue how many callers a connection takes.
-type gates map[string]*link
+type gates struct{ setup *atomic.Pointer[setup] }
 
 // Free returns how many more callers the connection would take now.
 func (g gates) Free(connection string) int {
-	if l := g[connection]; l != nil {
+	if l := g.setup.Load().links[connection]; l != nil {
 		return l.governor.Free()
 	}
 	return 1 // no longer configured: let the run find out and say so
@@ -230,14 +210,14 @@ func notification(at engine.Attention) ([]byte, error) {
 // answers.
 func (a *App) Start(ctx context.Context) error {
 	ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	a.running = ctx
 	if err := a.engine.Start(ctx); err != nil {
 		return err
 	}
 	if err := a.queue.Start(ctx); err != nil {
 		return err
 	}
-	a.learnAccounts(ctx)
-	a.watchUses(ctx, a.playbookSettings)
+	a.watch()
 	a.background(func() { a.every(ctx, time.Minute) })
 	listen, err := net.Listen("tcp", a.o.Config.Server.Listen)
 	if err != nil {
@@ -283,26 +263,4 @@ func (a *App) every(ctx context.Context, d time.Duration) {
 			return
 		}
 	}
-}
-
-// Stop drains the server: requests under way are answered and running steps
-// finish until ctx ends; then they are cut off, which the journal survives.
-func (a *App) Stop(ctx context.Context) error {
-	a.engine.Drain()
-	var err error
-	if a.server != nil {
-		err = a.server.Shutdown(ctx)
-	}
-	done := make(chan struct{})
-	go func() { a.queue.Stop(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		a.cancel()
-		<-done
-	}
-	a.cancel()
-	a.wg.Wait()
-	a.closeClients()
-	return errors.Join(err, a.tokens.Close(), a.store.Close())
 }

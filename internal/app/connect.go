@@ -1,13 +1,13 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +24,9 @@ type link struct {
 	engine.Connection
 	governor *upstream.Governor
 	counted  bool // each call is stored
+	made     made
 	account  atomic.Pointer[string]
+	learned  atomic.Bool             // the account was told by this client, not taken over
 	uses     atomic.Pointer[checked] // the latest check of what playbooks name; nil before the first
 }
 
@@ -32,75 +34,107 @@ type link struct {
 // have the name, for "~" is not allowed there.
 const notifyConnection = "~notify"
 
-// connect makes the clients of all configured connections. It contacts nobody:
-// a system that is down must not keep the server from accepting alerts.
-func (a *App) connect(ctx context.Context) error {
-	for name, c := range a.o.Config.Connections {
-		in, ok := a.o.Registry.Integration(c.Integration)
+// made is what a client is made of. Two that are the same need no other client.
+type made struct {
+	integration string
+	limits      funnel.Limits
+	roots       *x509.CertPool
+	options     []byte // with the secrets
+	setting     string // see engine.Connection.Options
+}
+
+func (m made) same(n made) bool {
+	return m.integration == n.integration && m.limits == n.limits && m.roots.Equal(n.roots) && bytes.Equal(m.options, n.options)
+}
+
+// connect makes the clients of all configured connections, except for those that
+// there are already. It contacts nobody: a system that is down must not keep the
+// server from accepting alerts.
+func (a *App) connect(ctx context.Context, c *config.Config, before map[string]*link) (_ map[string]*link, err error) {
+	links := map[string]*link{}
+	defer func() {
+		if err != nil {
+			(&setup{links: links}).close(before)
+		}
+	}()
+	for name, conn := range c.Connections {
+		in, ok := a.o.Registry.Integration(conn.Integration)
 		if !ok || in.Connect == nil {
-			return fmt.Errorf("connection %s: there is no integration %q", name, c.Integration)
+			return links, fmt.Errorf("connection %s: there is no integration %q", name, conn.Integration)
 		}
-		options, err := c.Options.JSON(a.o.Config.ResolveText(a.sawOne))
+		options, err := conn.Options.JSON(c.ResolveText(a.sawOne))
 		if err != nil {
-			return fmt.Errorf("reading the options of connection %s: %w", name, err)
+			return links, fmt.Errorf("reading the options of connection %s: %w", name, err)
 		}
-		roots, err := rootCAs(c.CAFile)
+		roots, err := rootCAs(conn.CAFile)
 		if err != nil {
-			return a.o.Config.ErrorAt("/connections/"+name+"/tls/ca_file", err.Error(), "")
+			return links, c.ErrorAt("/connections/"+name+"/tls/ca_file", err.Error(), "")
 		}
-		if err := a.link(ctx, name, in, overlay(in.Limits, c.Limits), roots, options); err != nil {
-			return err
+		m := made{integration: in.Name, limits: overlay(in.Limits, conn.Limits), roots: roots, options: options, setting: setting(conn.Options)}
+		if links[name], err = a.link(ctx, name, in, m, before[name]); err != nil {
+			delete(links, name)
+			return links, err
 		}
-		a.links[name].Options = setting(c.Options)
 	}
-	n := a.o.Config.Notify
-	if n == nil {
-		return nil
+	if c.Notify == nil {
+		return links, nil
 	}
+	links[notifyConnection], err = a.linkNotify(ctx, c, before[notifyConnection])
+	if err != nil {
+		delete(links, notifyConnection)
+	}
+	return links, err
+}
+
+func (a *App) linkNotify(ctx context.Context, c *config.Config, before *link) (*link, error) {
 	in, ok := a.o.Registry.Integration("webhook")
 	if !ok {
-		return fmt.Errorf("notify needs the integration webhook, which this build does not have")
+		return nil, fmt.Errorf("notify needs the integration webhook, which this build does not have")
 	}
-	options := map[string]string{"url": n.URL}
-	if !n.Secret.IsZero() {
-		s, err := a.o.Config.Resolve(n.Secret)
+	options := map[string]string{"url": c.Notify.URL}
+	if !c.Notify.Secret.IsZero() {
+		s, err := c.Resolve(c.Notify.Secret)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		a.saw(s)
 		options["secret"] = s.Reveal()
 	}
 	raw, err := json.Marshal(options)
 	if err != nil {
-		return fmt.Errorf("reading notify: %w", err)
+		return nil, fmt.Errorf("reading notify: %w", err)
 	}
-	return a.link(ctx, notifyConnection, in, in.Limits, nil, raw)
+	return a.link(ctx, notifyConnection, in, made{integration: in.Name, limits: in.Limits, options: raw}, before)
 }
 
-func (a *App) link(ctx context.Context, name string, in funnel.Integration, limits funnel.Limits, roots *x509.CertPool, options []byte) error {
+// link returns the connection that is made so: the one before, if it is.
+func (a *App) link(ctx context.Context, name string, in funnel.Integration, m made, before *link) (*link, error) {
+	if before != nil && before.made.same(m) {
+		return before, nil
+	}
+	limits := m.limits
 	if limits.Timeout <= 0 {
 		limits.Timeout = upstream.DefaultTimeout
 	}
 	if limits.Concurrency <= 0 {
 		limits.Concurrency = 4
 	}
-	out := upstream.Options{Version: a.o.Version, Timeout: limits.Timeout, Concurrency: limits.Concurrency, RootCAs: roots}
+	out := upstream.Options{Version: a.o.Version, Timeout: limits.Timeout, Concurrency: limits.Concurrency, RootCAs: m.roots}
 	client, err := in.Connect.Connect(ctx, funnel.Env{
-		Connection: name, HTTP: upstream.NewHTTP(out), Dial: upstream.NewDial(out), RootCAs: roots,
+		Connection: name, HTTP: upstream.NewHTTP(out), Dial: upstream.NewDial(out), RootCAs: m.roots,
 		Log: a.log.With("connection", name), Clock: a.o.Clock, Timeout: limits.Timeout,
-	}, options)
+	}, m.options)
 	if err != nil {
-		return fmt.Errorf("connecting %s: %w", name, err)
+		return nil, fmt.Errorf("connecting %s: %w", name, err)
 	}
-	l := &link{governor: upstream.NewGovernor(name, limits, a.o.Clock)}
+	l := &link{governor: upstream.NewGovernor(name, limits, a.o.Clock), made: m}
 	var way engine.Gate = l.governor
 	if l.counted = countedEach(limits); l.counted {
 		way = &gate{Governor: l.governor, put: func(s upstream.State) error { return a.putQuota(name, s) }}
 	}
 	// An action may make several exchanges, such as reading before writing.
-	l.Connection = engine.Connection{Name: name, Integration: in.Name, Client: client, Gate: way, Timeout: 2 * limits.Timeout, Limits: limits}
-	a.links[name] = l
-	return nil
+	l.Connection = engine.Connection{Name: name, Integration: in.Name, Client: client, Gate: way, Timeout: 2 * limits.Timeout, Limits: limits, Options: m.setting}
+	return l, nil
 }
 
 // setting tells one setting of a connection from another. References stay
@@ -138,17 +172,14 @@ func overlay(own, configured funnel.Limits) funnel.Limits {
 }
 
 // learnAccounts asks each connection for our own account until it tells.
-func (a *App) learnAccounts(ctx context.Context) {
-	for _, l := range a.links {
-		asker, ok := l.Client.(funnel.Accounter)
-		if !ok {
+func (a *App) learnAccounts(ctx context.Context, links map[string]*link) {
+	for _, l := range links {
+		if l.learned.Load() {
 			continue
 		}
 		a.background(func() {
 			for wait := 200 * time.Millisecond; ; wait = min(2*wait, 30*time.Second) {
-				account, err := asker.Account(ctx)
-				if err == nil && account != "" {
-					l.account.Store(&account)
+				if l.learnAccount(ctx) {
 					return
 				}
 				select {
@@ -161,6 +192,21 @@ func (a *App) learnAccounts(ctx context.Context) {
 	}
 }
 
+// learnAccount asks for our own account and reports whether nothing is left to ask.
+func (l *link) learnAccount(ctx context.Context) bool {
+	asker, ok := l.Client.(funnel.Accounter)
+	if !ok {
+		return true
+	}
+	account, err := asker.Account(ctx)
+	if err != nil || account == "" {
+		return false
+	}
+	l.account.Store(&account)
+	l.learned.Store(true)
+	return true
+}
+
 func (l *link) knownAccount() string {
 	if p := l.account.Load(); p != nil {
 		return *p
@@ -169,9 +215,9 @@ func (l *link) knownAccount() string {
 }
 
 // sources makes the configured sources, with their secrets.
-func (a *App) sources() ([]intake.Source, error) {
+func (a *App) sources(c *config.Config, links map[string]*link) ([]intake.Source, error) {
 	var list []intake.Source
-	for name, s := range a.o.Config.Sources {
+	for name, s := range c.Sources {
 		var triggers []*funnel.TriggerSpec
 		for _, id := range s.Triggers {
 			trigger, ok := a.o.Registry.Trigger(id)
@@ -180,7 +226,7 @@ func (a *App) sources() ([]intake.Source, error) {
 			}
 			triggers = append(triggers, trigger)
 		}
-		secrets, err := a.o.Config.ResolveAuth(s.Auth)
+		secrets, err := c.ResolveAuth(s.Auth)
 		if err != nil {
 			return nil, err
 		}
@@ -189,7 +235,7 @@ func (a *App) sources() ([]intake.Source, error) {
 			Name: name, Triggers: triggers, Connection: s.Connection, Auth: authOf(string(s.Auth.Kind), secrets), MaxBody: int(s.MaxBody),
 			Fields: s.Fields, Fingerprint: s.Fingerprint, Text: s.Text,
 		}
-		if l := a.links[s.Connection]; l != nil {
+		if l := links[s.Connection]; l != nil {
 			source.Account = l.knownAccount
 		}
 		list = append(list, source)
@@ -211,14 +257,4 @@ func authOf(kind string, secrets []secret.Secret) intake.Auth {
 		return intake.Signature(secrets[0])
 	}
 	return intake.None()
-}
-
-// closeClients closes what keeps connections open.
-func (a *App) closeClients() {
-	for _, l := range a.links {
-		l.governor.Close()
-		if c, ok := l.Client.(io.Closer); ok {
-			_ = c.Close()
-		}
-	}
 }

@@ -70,8 +70,8 @@ func (a *App) putQuota(name string, s upstream.State) error {
 }
 
 // restoreQuotas takes over what the last process used up.
-func (a *App) restoreQuotas() error {
-	for name, l := range a.links {
+func (a *App) restoreQuotas(links map[string]*link) error {
+	for name, l := range links {
 		raw, err := a.store.Setting(quotaSetting(name))
 		if err != nil {
 			return fmt.Errorf("reading the quota of connection %s: %w", name, err)
@@ -86,7 +86,7 @@ func (a *App) restoreQuotas() error {
 
 // keepQuotas stores the use of limits that are not stored with each call.
 func (a *App) keepQuotas(last map[string]int) {
-	for name, l := range a.links {
+	for name, l := range a.setup.Load().links {
 		s := l.governor.Keep()
 		if l.counted || s.QuotaLimit == 0 || last[name] == s.QuotaUsed {
 			continue

@@ -68,7 +68,7 @@ func TestOwnAuthority(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = a.store.Close(); _ = a.tokens.Close() })
-		p := a.links["one"].Client.(*probe)
+		p := a.setup.Load().links["one"].Client.(*probe)
 		res, err := p.http.Get(p.url)
 		if err == nil {
 			_ = res.Body.Close()

@@ -14,8 +14,8 @@ import (
 
 // Status returns how the connections do.
 func (a *App) Status(context.Context) httpapi.Status {
-	s := httpapi.Status{StartedAt: a.started.UTC()}
-	for name, l := range a.links {
+	s := httpapi.Status{StartedAt: a.started.UTC(), Config: a.configStatus()}
+	for name, l := range a.setup.Load().links {
 		if name != notifyConnection {
 			s.Connections = append(s.Connections, httpapi.Connection{State: l.governor.State(), Unmet: l.unmet()})
 		}
@@ -35,6 +35,9 @@ func (l *link) unmet() []string {
 
 // ready names what keeps the server from accepting.
 func (a *App) ready(ctx context.Context) []string {
+	if a.stopping.Load() {
+		return []string{"stopping"}
+	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := a.store.Ping(ctx); err != nil {
@@ -44,27 +47,40 @@ func (a *App) ready(ctx context.Context) []string {
 	return nil
 }
 
-func (a *App) gauges() {
-	a.metrics.Gauge("funnel_queue_ready", "Runs in memory that wait for a worker.", nil, func() float64 { n, _ := a.queue.Depth(); return float64(n) })
-	a.metrics.Gauge("funnel_queue_working", "Runs being worked on.", nil, func() float64 { _, n := a.queue.Depth(); return float64(n) })
-	for name, l := range a.links {
+// gauges adds what can be measured, once each: of a connection that a reload
+// replaces, the one of the moment is measured, and one that is gone is 0.
+func (a *App) gauges(links map[string]*link) {
+	add := func(name, help string, labels map[string]string, value func() float64) {
+		if key := name + labels["connection"]; !a.gauged[key] {
+			a.gauged[key] = true
+			a.metrics.Gauge(name, help, labels, value)
+		}
+	}
+	add("funnel_queue_ready", "Runs in memory that wait for a worker.", nil, func() float64 { n, _ := a.queue.Depth(); return float64(n) })
+	add("funnel_queue_working", "Runs being worked on.", nil, func() float64 { _, n := a.queue.Depth(); return float64(n) })
+	for name, l := range links {
 		label := map[string]string{"connection": strings.TrimPrefix(name, "~")}
 		read := func(get func(upstream.State) float64) func() float64 {
-			return func() float64 { return get(l.governor.State()) }
+			return func() float64 {
+				if l := a.setup.Load().links[name]; l != nil {
+					return get(l.governor.State())
+				}
+				return 0
+			}
 		}
-		a.metrics.Gauge("funnel_connection_in_flight", "Actions under way on the connection.", label, read(func(s upstream.State) float64 { return float64(s.InFlight) }))
-		a.metrics.Gauge("funnel_connection_blocked", "1 while the connection takes nobody.", label, read(func(s upstream.State) float64 {
+		add("funnel_connection_in_flight", "Actions under way on the connection.", label, read(func(s upstream.State) float64 { return float64(s.InFlight) }))
+		add("funnel_connection_blocked", "1 while the connection takes nobody.", label, read(func(s upstream.State) float64 {
 			if s.Blocked != "" {
 				return 1
 			}
 			return 0
 		}))
-		a.metrics.Gauge("funnel_connection_quota_used", "Actions of the day.", label, read(func(s upstream.State) float64 { return float64(s.QuotaUsed) }))
+		add("funnel_connection_quota_used", "Actions of the day.", label, read(func(s upstream.State) float64 { return float64(s.QuotaUsed) }))
 		if l.Limits.Daily > 0 {
-			a.metrics.Gauge("funnel_connection_quota_left", "Actions left of the day's quota.", label, read(func(s upstream.State) float64 { return float64(s.QuotaLeft) }))
+			add("funnel_connection_quota_left", "Actions left of the day's quota.", label, read(func(s upstream.State) float64 { return float64(s.QuotaLeft) }))
 		}
 		if l.Limits.Rate > 0 {
-			a.metrics.Gauge("funnel_connection_rate_left", "Actions that the rate allows at the moment.", label, read(func(s upstream.State) float64 { return float64(s.RateLeft) }))
+			add("funnel_connection_rate_left", "Actions that the rate allows at the moment.", label, read(func(s upstream.State) float64 { return float64(s.RateLeft) }))
 		}
 	}
 }

@@ -102,9 +102,9 @@ func problemText(uses []use, m funnel.Unmet) string {
 
 // watchUses checks in the background what playbooks name, again and again: a system
 // that is down must not keep the server from starting, and what is missing may come.
-func (a *App) watchUses(ctx context.Context, settings map[string][]byte) {
-	for name, l := range a.links {
-		uses, err := usesOf(a.o.Config, a.o.Registry, settings, l.Integration)
+func (a *App) watchUses(ctx context.Context, s *setup) {
+	for name, l := range s.links {
+		uses, err := usesOf(s.config, a.o.Registry, s.settings, l.Integration)
 		if err != nil {
 			a.log.Error("what playbooks name cannot be checked", "connection", name, "error", err)
 			continue
@@ -169,18 +169,19 @@ func CheckConnections(ctx context.Context, o Options, out io.Writer) error {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	a := &App{o: o, links: map[string]*link{}, metrics: metrics.New(), log: slog.New(slog.DiscardHandler)}
-	defer a.closeClients()
-	if err := a.connect(ctx); err != nil {
+	a := &App{o: o, metrics: metrics.New(), log: slog.New(slog.DiscardHandler)}
+	links, err := a.connect(ctx, o.Config, nil)
+	if err != nil {
 		return err
 	}
-	settings, err := a.settings()
+	defer (&setup{links: links}).close(nil)
+	settings, err := a.settings(o.Config)
 	if err != nil {
 		return err
 	}
 	redact, bad := secret.NewRedactor(a.secrets...), 0
-	for _, name := range sortedLinks(a.links) {
-		l := a.links[name]
+	for _, name := range sortedLinks(links) {
+		l := links[name]
 		uses, err := usesOf(o.Config, o.Registry, settings, l.Integration)
 		if err != nil {
 			return err
@@ -195,7 +196,7 @@ func CheckConnections(ctx context.Context, o Options, out io.Writer) error {
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("checking the connections: %d of %d need attention", bad, len(a.links))
+		return fmt.Errorf("checking the connections: %d of %d need attention", bad, len(links))
 	}
 	return nil
 }

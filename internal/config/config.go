@@ -28,9 +28,11 @@ type Config struct {
 
 // Server is where Funnel listens.
 type Server struct {
-	Listen      string // host:port; default "127.0.0.1:8080". Other than loopback only with BehindProxy
-	BehindProxy bool   // a proxy in front terminates TLS; default false
-	PublicURL   string // how people reach the server, without a slash at the end; default "http://" + Listen
+	Listen      string        // host:port; default "127.0.0.1:8080". Other than loopback only with BehindProxy
+	BehindProxy bool          // a proxy in front terminates TLS; default false
+	PublicURL   string        // how people reach the server, without a slash at the end; default "http://" + Listen
+	DrainDelay  time.Duration // for how long a server that is told to stop says that it is not ready and still accepts; default 0
+	DrainLimit  time.Duration // for how long running steps may finish after that; default 25s
 }
 
 // Connection is a configured integration.
@@ -112,7 +114,7 @@ func (s SecretRef) IsZero() bool { return s.Ref == secret.Ref{} }
 
 func defaults() *Config {
 	return &Config{
-		Server:      Server{Listen: "127.0.0.1:8080"},
+		Server:      Server{Listen: "127.0.0.1:8080", DrainLimit: 25 * time.Second},
 		Data:        "data",
 		Connections: map[string]Connection{},
 		Sources:     map[string]Source{},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 func (r *reader) server(n *node, s *Server) {
@@ -35,6 +36,8 @@ func (r *reader) server(n *node, s *Server) {
 		}
 		s.PublicURL = strings.TrimRight(s.PublicURL, "/")
 	}
+	o.duration("drain_delay", 5*time.Minute, &s.DrainDelay)
+	o.duration("drain_limit", 10*time.Minute, &s.DrainLimit)
 	o.done()
 }
 

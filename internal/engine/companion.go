@@ -16,7 +16,7 @@ import (
 
 // tellDue reports whether the waiting run should say so now.
 func (e *Engine) tellDue(r record.Run) bool {
-	return r.Kind == record.Playbook && r.State == record.Waiting && r.ToldWhy != r.Why && !e.o.Clock().Before(r.WaitSince.Add(e.o.TellAfter))
+	return r.Kind == record.Playbook && r.State == record.Waiting && r.ToldWhy != r.Why && !e.o.Clock().Before(r.WaitSince.Add(e.live().TellAfter))
 }
 
 // tells reports whether the run can say on a ticket how it does.
@@ -30,7 +30,7 @@ func (e *Engine) tells(r record.Run) bool {
 
 // tell adds a companion to the change if the wait is or will be a long one.
 func (x *exec) tell(run *record.Run, w wait, c *record.Change) {
-	long := !w.at.IsZero() && w.at.Sub(run.UpdatedAt) > x.e.o.TellAfter
+	long := !w.at.IsZero() && w.at.Sub(run.UpdatedAt) > x.e.live().TellAfter
 	if run.Kind != record.Playbook || run.ToldWhy == run.Why || !long && !x.e.tellDue(*run) {
 		return
 	}
@@ -48,7 +48,7 @@ func (x *exec) addTell(run *record.Run, status funnel.Status, c *record.Change) 
 	p, _ := x.e.o.Registry.Playbook(run.Playbook)
 	run.Told++
 	run.ToldWhy = run.Why
-	status.RunURL, status.Revision = x.e.o.RunURL(run.ID), run.Told
+	status.RunURL, status.Revision = x.e.live().RunURL(run.ID), run.Told
 	input, wanted, err := p.Teller().Input(x.event.Data, status)
 	if err != nil {
 		x.e.o.Log.Error("making what a run tells", "run", run.ID, "error", err)
@@ -64,10 +64,10 @@ func (x *exec) attend(run *record.Run, c *record.Change) {
 	if run.Kind == record.Playbook {
 		x.addTell(run, funnel.Status{State: "failed", Step: run.Step, Why: run.Why}, c)
 	}
-	if x.e.o.Notify == nil || run.Kind == record.Notify || run.Kind == record.Call { // who called looks at the answer
+	if x.e.live().Notify == nil || run.Kind == record.Notify || run.Kind == record.Call { // who called looks at the answer
 		return
 	}
-	input, err := x.e.o.Notify.Input(Attention{Run: run.ID, Event: run.EventID, Playbook: run.Playbook, Step: run.Step, Code: run.Code, Why: run.Why, URL: x.e.o.RunURL(run.ID)})
+	input, err := x.e.live().Notify.Input(Attention{Run: run.ID, Event: run.EventID, Playbook: run.Playbook, Step: run.Step, Code: run.Code, Why: run.Why, URL: x.e.live().RunURL(run.ID)})
 	if err != nil {
 		x.e.o.Log.Error("making a notification", "run", run.ID, "error", err)
 		return
@@ -78,10 +78,10 @@ func (x *exec) attend(run *record.Run, c *record.Change) {
 // companion is what a companion does: one step.
 func (e *Engine) companion(r *funnel.Run, l record.Loaded) error {
 	if l.Run.Kind == record.Notify {
-		if e.o.Notify == nil {
+		if e.live().Notify == nil {
 			return nil
 		}
-		return companionStep(r, "notify", e.o.Notify.Action, e.o.Notify.Connection, l.Run.Input)
+		return companionStep(r, "notify", e.live().Notify.Action, e.live().Notify.Connection, l.Run.Input)
 	}
 	p, ok := e.o.Registry.Playbook(l.Run.Playbook)
 	if !ok || p.Teller() == nil {
@@ -134,11 +134,11 @@ func (e *Engine) tellWaiting() {
 	runs, err := e.o.Journal.Untold(context.Background(), now, limit)
 	if err != nil {
 		e.o.Log.Error("reading runs that wait", "error", err)
-		e.armTeller(now.Add(e.o.TellAfter))
+		e.armTeller(now.Add(e.live().TellAfter))
 		return
 	}
 	for _, r := range runs { // the longest waiting first
-		if due := r.WaitSince.Add(e.o.TellAfter); due.After(now) {
+		if due := r.WaitSince.Add(e.live().TellAfter); due.After(now) {
 			e.armTeller(due)
 			return
 		}

@@ -120,7 +120,7 @@ func (x *exec) wait(run record.Run) (parkedOn string) {
 		x.e.o.Queue.Schedule(run.WakeAt)
 	}
 	if run.ToldWhy != run.Why {
-		x.e.armTeller(run.WaitSince.Add(x.e.o.TellAfter))
+		x.e.armTeller(run.WaitSince.Add(x.e.live().TellAfter))
 	}
 	if onConnection {
 		return parked

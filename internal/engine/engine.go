@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/funnelsec/funnel"
@@ -118,7 +119,8 @@ const maxDepth = 3
 
 // Engine works on runs.
 type Engine struct {
-	o       Options
+	o       Options // as it was made; what Reload can change is asked of live
+	current atomic.Pointer[Options]
 	serial  serialLocks
 	flights flights
 
@@ -137,7 +139,9 @@ func New(o Options) *Engine {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Engine{o: o, active: map[int64]*exec{}, serial: newSerialLocks(), flights: newFlights()}
+	e := &Engine{o: o, active: map[int64]*exec{}, serial: newSerialLocks(), flights: newFlights()}
+	e.current.Store(&o)
+	return e
 }
 
 // Start restores what the ledger says is under way: which runs hold a thing that
@@ -168,7 +172,7 @@ func (e *Engine) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	e.armTeller(e.o.Clock().Add(e.o.TellAfter))
+	e.armTeller(e.o.Clock().Add(e.live().TellAfter))
 	return nil
 }
 
@@ -185,7 +189,7 @@ func (e *Engine) Drain() {
 // Work replays the run until it ends or has to wait. If it was parked on a
 // connection, the name is returned.
 func (e *Engine) Work(ctx context.Context, run int64) (parkedOn string) {
-	x := &exec{e: e, ctx: ctx}
+	x := &exec{e: e, ctx: ctx, settings: e.live().Settings}
 	if !e.hold(run, x) { // before reading, so that nobody changes the run in between
 		return ""
 	}

@@ -24,6 +24,8 @@ type exec struct {
 	event record.Event
 	cause *record.Event
 
+	settings map[string][]byte // the same for the whole replay, whatever is reloaded meanwhile
+
 	mu        sync.Mutex // parallel branches share what follows
 	run       record.Run
 	steps     map[string]*record.Step
@@ -92,7 +94,7 @@ func (x *exec) Info() funnel.RunInfo {
 }
 
 // Settings returns the playbook's configured settings.
-func (x *exec) Settings() []byte { return x.e.o.Settings[x.run.Playbook] }
+func (x *exec) Settings() []byte { return x.settings[x.run.Playbook] }
 
 // Skipped reports whether a person skipped the step.
 func (x *exec) Skipped(path string) bool {
@@ -204,7 +206,7 @@ func (x *exec) enter(path, action string, input []byte) (s *record.Step, entered
 // of the action's integration.
 func (x *exec) connection(spec *funnel.ActionSpec, name string) (*Connection, error) {
 	if name == "" && x.event.Connection != "" {
-		if c := x.e.o.Connections[x.event.Connection]; c != nil && c.Integration == spec.Integration() {
+		if c := x.e.live().Connections[x.event.Connection]; c != nil && c.Integration == spec.Integration() {
 			return c, nil
 		}
 	}
@@ -216,15 +218,15 @@ func (x *exec) connection(spec *funnel.ActionSpec, name string) (*Connection, er
 func (e *Engine) connection(spec *funnel.ActionSpec, name string) (*Connection, error) {
 	integration := spec.Integration()
 	if name != "" {
-		c := e.o.Connections[name]
+		c := e.live().Connections[name]
 		if c == nil || c.Integration != integration {
 			return nil, funnel.Errorf(funnel.Invalid, "%s needs connection %s of integration %s, which is not configured", spec.ID, name, integration)
 		}
 		return c, nil
 	}
 	var only *Connection
-	for _, name := range slices.Sorted(maps.Keys(e.o.Connections)) {
-		c := e.o.Connections[name]
+	for _, name := range slices.Sorted(maps.Keys(e.live().Connections)) {
+		c := e.live().Connections[name]
 		if c.Integration != integration {
 			continue
 		}

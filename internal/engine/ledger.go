@@ -184,7 +184,7 @@ func (x *exec) send(s *record.Step, spec *funnel.ActionSpec, conn *Connection, f
 	}
 	err = x.coded(s, err)
 	switch code := funnel.CodeOf(err); {
-	case code != funnel.Uncertain && code != funnel.Internal, spec.Settle == funnel.SettleByUpsert, len(x.e.o.Lookups) == 0:
+	case code != funnel.Uncertain && code != funnel.Internal, spec.Settle == funnel.SettleByUpsert, len(x.e.live().Lookups) == 0:
 		f.State = record.Planned
 		return x.again(s, conn, f, err)
 	case spec.Settle == funnel.SettleByEvidence:
@@ -215,7 +215,7 @@ func (x *exec) resolve(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 	switch {
 	case spec.Settle == funnel.SettleByEvidence:
 		return x.fail(s, f, funnel.Errorf(funnel.Uncertain, "the server stopped during %s, and whether it was done cannot be looked up: check by hand, then skip the step or retry it", spec.ID))
-	case spec.Find == nil, len(x.e.o.Lookups) == 0: // repeating is harmless, or nobody looks anything up
+	case spec.Find == nil, len(x.e.live().Lookups) == 0: // repeating is harmless, or nobody looks anything up
 		f.State, s.NextAt = record.Planned, time.Time{}
 		return x.plan(s, f)
 	case now.Before(s.NextAt):
@@ -252,13 +252,13 @@ func (x *exec) resolve(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 	}
 	f.Looks++
 	switch {
-	case f.Looks < len(x.e.o.Lookups):
+	case f.Looks < len(x.e.live().Lookups):
 		x.lookAgain(s, conn, f, f.SentAt.Add(x.distance(f.Looks)))
 	case r.fresh:
 		f.State, f.Unproven, s.NextAt = record.Planned, false, time.Time{}
 		return x.plan(s, f)
-	case now.Sub(f.SentAt) < x.e.o.Quiet:
-		x.lookAgain(s, conn, f, now.Add(x.distance(len(x.e.o.Lookups)-1)/5))
+	case now.Sub(f.SentAt) < x.e.live().Quiet:
+		x.lookAgain(s, conn, f, now.Add(x.distance(len(x.e.live().Lookups)-1)/5))
 	case spec.Effect == funnel.Contains:
 		return x.fail(s, f, funnel.Errorf(funnel.Uncertain, "whether %s was done cannot be proven: check by hand, then skip the step or retry it", spec.ID))
 	}
@@ -304,7 +304,7 @@ func (x *exec) lookAgain(s *record.Step, conn *Connection, f *record.Effect, at 
 
 // distance is how long after sending the look-up of the number comes.
 func (x *exec) distance(look int) time.Duration {
-	l := x.e.o.Lookups
+	l := x.e.live().Lookups
 	if len(l) == 0 {
 		return 0
 	}
@@ -356,7 +356,7 @@ func (x *exec) emission(s *record.Step, spec *funnel.ActionSpec, conn *Connectio
 		Source: conn.Name, Trigger: em.Trigger, Connection: conn.Name, Key: em.Key, ReceivedAt: x.e.o.Clock(), Data: data,
 		CauseRun: x.run.ID, CauseEvent: x.event.ID, Depth: x.event.Depth + 1, Disposition: record.Unmatched,
 	}
-	playbooks := x.e.o.Match(em.Trigger)
+	playbooks := x.e.live().Match(em.Trigger)
 	switch {
 	case e.Depth > maxDepth:
 		e.Disposition, playbooks = record.Loop, nil

@@ -126,21 +126,21 @@ func (x *exec) invoke(spec *funnel.ActionSpec, conn *Connection, s *record.Step,
 
 // mask takes secrets out of an outcome.
 func (e *Engine) mask(b []byte) []byte {
-	if e.o.Mask == nil {
+	if e.live().Mask == nil {
 		return b
 	}
-	return e.o.Mask(b)
+	return e.live().Mask(b)
 }
 
 // maskError takes secrets out of what an error says. One that says none stays as
 // it is; of another the cause goes, for nobody knows what is in it.
 func (e *Engine) maskError(err error) error {
 	var said *funnel.Error
-	if e.o.Mask == nil || !errors.As(err, &said) {
+	if e.live().Mask == nil || !errors.As(err, &said) {
 		return err
 	}
 	text := said.Error()
-	masked := string(e.o.Mask([]byte(text)))
+	masked := string(e.live().Mask([]byte(text)))
 	if masked == text {
 		return err
 	}
@@ -186,7 +186,7 @@ func (x *exec) again(s *record.Step, conn *Connection, f *record.Effect, err err
 			x.suspend(wait{on: record.WaitConnection(conn.Name), at: b.Until, why: fmt.Sprintf("%s: %s", conn.Name, e.Error()), step: s.Path, steps: []*record.Step{s}, effect: f})
 		}
 		s.Attempts++
-		if s.Attempts < x.e.o.Attempts {
+		if s.Attempts < x.e.live().Attempts {
 			s.NextAt = now.Add(x.e.o.Backoff(s.Attempts))
 			if e.RetryAt.After(s.NextAt) {
 				s.NextAt = e.RetryAt

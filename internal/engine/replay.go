@@ -17,7 +17,7 @@ func (e *Engine) Replay(ctx context.Context, event int64, playbook string) ([]in
 	if err != nil {
 		return nil, err
 	}
-	names := e.o.Match(stored.Trigger)
+	names := e.live().Match(stored.Trigger)
 	switch {
 	case stored.Trigger == CallTrigger:
 		return nil, funnel.Errorf(funnel.Conflict, "the event is a call of an action: call the action again")

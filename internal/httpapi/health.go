@@ -16,7 +16,16 @@ import (
 // Status is what the server knows about itself beside the store.
 type Status struct {
 	StartedAt   time.Time
+	Config      ConfigStatus
 	Connections []Connection
+}
+
+// ConfigStatus is which configuration the server works by.
+type ConfigStatus struct {
+	LoadedAt     time.Time
+	Error        string    // of the latest reload, if it failed
+	ErrorAt      time.Time // when it did
+	NeedsRestart []string  // what changed in the file and is read at the start only
 }
 
 // Connection is what the server knows about a connection.
@@ -30,10 +39,19 @@ type StatusView struct {
 	Version     string           `json:"version" doc:"The server's version"`
 	StartedAt   time.Time        `json:"started_at" doc:"When it started"`
 	Uptime      int64            `json:"uptime_seconds" doc:"For how long it has been running"`
+	Config      ConfigView       `json:"config" doc:"The configuration that it works by"`
 	Queue       QueueView        `json:"queue" doc:"The runs that have something to do"`
 	Attention   int              `json:"needs_attention" doc:"Failed runs, for a person to retry, skip or cancel"`
 	Unmatched   int              `json:"unmatched_events" doc:"Events that no playbook ran for"`
 	Connections []ConnectionView `json:"connections" doc:"The outside systems"`
+}
+
+// ConfigView tells which configuration the server works by.
+type ConfigView struct {
+	LoadedAt     time.Time  `json:"loaded_at" doc:"When it was read"`
+	Error        string     `json:"error,omitempty" doc:"Why the latest reload failed, with line and column: the configuration before it stays in force"`
+	ErrorAt      *time.Time `json:"error_at,omitempty" doc:"When it failed"`
+	NeedsRestart []string   `json:"needs_restart,omitempty" doc:"What has changed in the file and is read at the start only" example:"[\"server\"]"`
 }
 
 // QueueView counts runs.
@@ -129,6 +147,7 @@ func (s *server) viewStatus(ctx context.Context) (StatusView, error) {
 	now := s.Status(ctx)
 	v := StatusView{
 		Version: s.Version, StartedAt: now.StartedAt.UTC(), Uptime: int64(s.Clock().Sub(now.StartedAt).Seconds()),
+		Config:    ConfigView{LoadedAt: now.Config.LoadedAt.UTC(), Error: now.Config.Error, ErrorAt: optional(now.Config.ErrorAt), NeedsRestart: now.Config.NeedsRestart},
 		Queue:     QueueView{Queued: sum.Runs[record.Queued], Running: sum.Runs[record.Running], Waiting: sum.Runs[record.Waiting]},
 		Attention: sum.Runs[record.Failed], Unmatched: sum.Events[record.Unmatched], Connections: []ConnectionView{},
 	}

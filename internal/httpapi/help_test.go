@@ -316,7 +316,7 @@ func noEcho(t *testing.T, w *httptest.ResponseRecorder) {
 
 // fill puts a failed, a waiting and a succeeded run into the house.
 func (h *house) fill() {
-	h.health = Status{StartedAt: noon.Add(-time.Minute), Connections: []Connection{
+	h.health = Status{StartedAt: noon.Add(-time.Minute), Config: ConfigStatus{LoadedAt: noon.Add(-time.Minute), Error: "funnel.yaml:3:9: unknown key", ErrorAt: noon, NeedsRestart: []string{"server"}}, Connections: []Connection{
 		{State: upstream.State{Connection: "jira", Breaker: "closed", LastSuccess: noon}},
 		{State: upstream.State{Connection: "virustotal", Breaker: "closed", Blocked: "the daily quota is used up", BlockedUntil: noon.Add(12 * time.Hour), QuotaLimit: 500, LastError: "asked to wait", LastErrorAt: noon}},
 	}}

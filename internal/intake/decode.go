@@ -35,7 +35,7 @@ func (in *Intake) decode(s Source, header http.Header, body []byte, now time.Tim
 	for _, t := range s.Triggers {
 		found, err := t.Decode(funnel.Request{
 			Source: s.Name, Header: header, Body: body, ReceivedAt: now, Connection: s.Connection, Account: account,
-			Fields: s.Fields, Fingerprint: s.Fingerprint, Text: s.Text, Observe: in.o.Observe,
+			Fields: s.Fields, Fingerprint: s.Fingerprint, Text: s.Text, Observe: in.sources.Load().observe,
 		})
 		var ignored funnel.Ignored
 		switch {

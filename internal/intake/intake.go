@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/funnelsec/funnel"
@@ -95,8 +96,8 @@ func (r *Refusal) Error() string { return r.Title + ": " + r.Detail }
 
 // Intake receives deliveries.
 type Intake struct {
-	o       Options
-	sources map[string]Source
+	o       Options // of these, sources has what Reload can change
+	sources atomic.Pointer[sources]
 	budget  *budget
 	signed  *budget
 	callers *callers
@@ -112,10 +113,8 @@ func New(o Options) *Intake {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	in := &Intake{o: o, sources: map[string]Source{}, budget: newBudget(bodyBudget), signed: newBudget(bodyBudget), callers: newCallers()}
-	for _, s := range o.Sources {
-		in.sources[s.Name] = s
-	}
+	in := &Intake{o: o, budget: newBudget(bodyBudget), signed: newBudget(bodyBudget), callers: newCallers()}
+	in.Reload(o.Sources, o.Observe)
 	return in
 }
 
@@ -123,7 +122,7 @@ func New(o Options) *Intake {
 // nothing was stored and the sender should come back.
 func (in *Intake) Receive(ctx context.Context, r Request) (Result, error) {
 	now := in.o.Clock()
-	source, ok := in.sources[r.Source]
+	source, ok := in.sources.Load().byName[r.Source]
 	if !ok || !source.Auth.before(r) {
 		return Result{}, in.deny(r.Remote, now)
 	}
