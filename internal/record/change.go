@@ -11,6 +11,16 @@ var ErrNotFound = errors.New("not found")
 // ErrState says that the run is not in a state in which that can be done.
 var ErrState = errors.New("the run's state does not allow it")
 
+// ErrBusy says that the run is being worked on.
+var ErrBusy = errors.New("the run is being worked on")
+
+// ErrFenced says that the run is not worked on by this node any more: another
+// has it, or a person cancelled it. Nothing was written.
+var ErrFenced = errors.New("the run is not ours any more")
+
+// ErrEmbedded says that a database for one process leaves it to that process.
+var ErrEmbedded = errors.New("only a shared database has that")
+
 // Change is what one journal transaction writes: all of it or nothing.
 type Change struct {
 	Run    *Run    // new state of the run
@@ -23,7 +33,11 @@ type Change struct {
 	Settle     *Ticket   // the claim to settle with the effect's outcome
 	Emit       *NewEvent // an event that the effect is
 	Companions []*Run    // runs to add that accompany this one
+	Free       []string  // turns of Run's that end
 	Release    []string  // WaitOns whose runs go on
+	// RunID and Fence are those of the lease under which the change is made. With a
+	// lease that has passed to another, nothing is written: ErrFenced. Zero: none.
+	RunID, Fence int64
 }
 
 // NewEvent is an event to insert with the playbooks that run for it.
@@ -47,6 +61,7 @@ type ClaimRequest struct {
 	Run                            Run // parked if it has to wait, with its Why
 	Step                           Step
 	Now                            time.Time
+	Fence                          int64 // of the lease on Run, zero for none
 	// Repeat makes the step's outcome from the owner's.
 	Repeat func(outcome []byte, seen int, first, last time.Time) ([]byte, error)
 }

@@ -6,7 +6,7 @@ import "github.com/funnelsec/funnel/internal/record"
 // with a run for each playbook, in one transaction. It returns after the fsync:
 // the event's id, of a duplicate the first one's, and the runs that can start.
 func (s *Store) Accept(d record.Delivery, e record.NewEvent) (eventID int64, duplicate bool, runs []int64, err error) {
-	err = s.writer.do(func(t *tx) (err error) {
+	err = s.do(func(t *tx) (err error) {
 		var inserted bool
 		if eventID, inserted, runs, err = insertEvent(t, e); err != nil {
 			return err
@@ -23,7 +23,7 @@ func (s *Store) Accept(d record.Delivery, e record.NewEvent) (eventID int64, dup
 
 // Deliver stores a delivery that is no event.
 func (s *Store) Deliver(d record.Delivery) error {
-	return s.writer.do(func(t *tx) error { return insertDelivery(t, d) })
+	return s.do(func(t *tx) error { return insertDelivery(t, d) })
 }
 
 func insertDelivery(t *tx, d record.Delivery) error {
@@ -80,5 +80,6 @@ func insertRun(t *tx, r record.Run) (id int64, err error) {
 	id, _, err = t.insert(`INSERT INTO run (event_id, kind, parent, playbook, state, live, replay, created_at, updated_at, finished_at, wake_at, wait_on, wait_since, why, step, code, told, told_why, input)
 		VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, 0, ?, '', 0, '', '', '', ?, '', ?)`,
 		r.EventID, string(r.Kind), r.Parent, r.Playbook, string(r.State), r.Replay, micros(r.CreatedAt), micros(r.CreatedAt), micros(r.WakeAt), r.Told, r.Input)
+	t.wake(id)
 	return id, err
 }

@@ -40,7 +40,7 @@ func putAnswer(t *tx, a *record.Answer, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if t.w.answers++; t.w.answers%trimEvery != 0 {
+	if t.kept.Add(1)%trimEvery != 0 {
 		return nil
 	}
 	return trimAnswers(t, now, mostAnswers, mostAnswerSize)

@@ -9,7 +9,7 @@ import (
 // Call stores the event of a call with its one run, in one transaction. If the
 // event's key is known, it returns the first one's run instead.
 func (s *Store) Call(e record.Event, r record.Run) (run record.Run, duplicate bool, err error) {
-	err = s.writer.do(func(t *tx) error {
+	err = s.do(func(t *tx) error {
 		id, inserted, _, err := insertEvent(t, record.NewEvent{Event: e})
 		if err != nil {
 			return err

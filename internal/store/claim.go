@@ -11,7 +11,7 @@ import (
 // window. It is decided by the table alone, never by asking the tracker.
 func (s *Store) Claim(req record.ClaimRequest) (record.Claimed, error) {
 	var out record.Claimed
-	err := s.writer.do(func(t *tx) (err error) {
+	err := s.do(func(t *tx) (err error) {
 		out, err = claim(t, req)
 		return err
 	})
@@ -21,8 +21,14 @@ func (s *Store) Claim(req record.ClaimRequest) (record.Claimed, error) {
 func claim(t *tx, q record.ClaimRequest) (record.Claimed, error) {
 	row := record.Ticket{Connection: q.Connection, Scope: q.Scope, Fingerprint: q.Fingerprint}
 	var opened, last int64
-	found, err := t.get(`SELECT window_no, effect_key, owner, settled, opened_at, seen, last_seen, outcome FROM ticket
-		WHERE connection = ? AND scope = ? AND fingerprint = ? ORDER BY window_no DESC LIMIT 1`,
+	if err := held(t, q.Run.ID, q.Fence); err != nil {
+		return record.Claimed{}, err
+	}
+	// Locked, so that a run that parks here is seen by the owner that settles the
+	// ticket: whoever comes second waits and then sees what the first one wrote. Two
+	// that insert the row collide, and the second tries again.
+	found, err := t.get(t.locked(`SELECT window_no, effect_key, owner, settled, opened_at, seen, last_seen, outcome FROM ticket
+		WHERE connection = ? AND scope = ? AND fingerprint = ? ORDER BY window_no DESC LIMIT 1`),
 		[]any{q.Connection, q.Scope, q.Fingerprint}, &row.Window, &row.EffectKey, &row.Owner, &row.Settled, &opened, &row.Seen, &last, &row.Outcome)
 	if err != nil {
 		return record.Claimed{}, err
@@ -72,7 +78,7 @@ func settleTicket(t *tx, k *record.Ticket) error {
 func passTickets(t *tx, owner int64) (woken []int64, err error) {
 	for {
 		var k record.Ticket
-		found, err := t.get("SELECT connection, scope, fingerprint, effect_key FROM ticket WHERE settled = 0 AND owner = ? LIMIT 1", []any{owner},
+		found, err := t.get(t.locked("SELECT connection, scope, fingerprint, effect_key FROM ticket WHERE settled = 0 AND owner = ? LIMIT 1"), []any{owner},
 			&k.Connection, &k.Scope, &k.Fingerprint, &k.EffectKey)
 		if err != nil || !found {
 			return woken, err
@@ -90,6 +96,7 @@ func passTickets(t *tx, owner int64) (woken []int64, err error) {
 				return woken, err
 			}
 			woken = append(woken, heir)
+			t.wake(heir)
 		}
 	}
 }

@@ -47,6 +47,7 @@ type database interface {
 	Setting(string) ([]byte, error)
 	PutSetting(string, []byte) error
 	Ping(context.Context) error
+	TakeTurn(name string, run int64, path string) (int64, bool, error)
 	Close() error
 }
 
@@ -86,6 +87,15 @@ type fixture struct {
 // at is an instant of the tests, some minutes after the first.
 func at(minutes int) time.Time {
 	return time.Date(2026, 3, 1, 12, minutes, 0, 123456000, time.UTC)
+}
+
+// turn makes the run the one that others wait for. A store for one process leaves
+// turns to the engine's memory.
+func (f *fixture) turn(name string, run int64) {
+	f.Helper()
+	if _, ok, err := f.db.TakeTurn(name, run, "p"); !ok && !errors.Is(err, record.ErrEmbedded) {
+		f.Fatalf("taking a turn: %v", err)
+	}
 }
 
 func (f *fixture) reopen() {

@@ -15,8 +15,11 @@ var ErrState = record.ErrState
 // made again: that is what the person decided. One that failed because it could
 // not be looked up is looked up.
 func (s *Store) Retry(run int64, now time.Time) error {
-	return s.writer.do(func(t *tx) error {
+	return s.do(func(t *tx) error {
 		var steps string
+		if err := idle(t, run); err != nil {
+			return err
+		}
 		found, err := t.get("SELECT step FROM run WHERE id = ? AND state = 'failed'", []any{run}, &steps)
 		if err != nil {
 			return err
@@ -39,7 +42,10 @@ func (s *Store) Retry(run int64, now time.Time) error {
 
 // Skip marks a step that has no outcome as skipped and lets its run go on.
 func (s *Store) Skip(run int64, path string, now time.Time) error {
-	return s.writer.do(func(t *tx) error {
+	return s.do(func(t *tx) error {
+		if err := idle(t, run); err != nil {
+			return err
+		}
 		n, err := t.count(`UPDATE step SET state = 'skipped', outcome = NULL, finished_at = ? WHERE run_id = ? AND path = ? AND state NOT IN ('succeeded', 'skipped')
 			AND EXISTS (SELECT 1 FROM run WHERE id = ? AND state IN ('failed', 'waiting'))`, micros(now), run, path, run)
 		if err != nil {
@@ -55,9 +61,10 @@ func (s *Store) Skip(run int64, path string, now time.Time) error {
 // Cancel ends a run that has not finished. It returns the runs that can go on
 // because of it.
 func (s *Store) Cancel(run int64, now time.Time) (runs []int64, err error) {
-	err = s.writer.do(func(t *tx) error {
+	err = s.do(func(t *tx) error {
 		runs = nil
-		n, err := t.count("UPDATE run SET state = 'cancelled', live = 0, finished_at = ?, updated_at = ?, wake_at = 0, wait_on = '', why = 'cancelled by a person' WHERE id = ? AND (live = 1 OR state = 'failed')",
+		n, err := t.count(`UPDATE run SET state = 'cancelled', live = 0, finished_at = ?, updated_at = ?, wake_at = 0, wait_on = '', why = 'cancelled by a person',
+			fence = fence + 1, lease_until = 0, node = '' WHERE id = ? AND (live = 1 OR state = 'failed')`,
 			micros(now), micros(now), run)
 		if err != nil {
 			return err
@@ -65,13 +72,18 @@ func (s *Store) Cancel(run int64, now time.Time) (runs []int64, err error) {
 		if n == 0 {
 			return missing(t, run)
 		}
-		runs, err = passTickets(t, run)
+		if runs, err = passTickets(t, run); err != nil {
+			return err
+		}
+		freed, err := freeTurns(t, run)
+		runs = append(runs, freed...)
 		return err
 	})
 	return runs, err
 }
 
 func requeue(t *tx, run int64, now time.Time) error {
+	t.wake(run)
 	return t.exec("UPDATE run SET state = ?, live = 1, updated_at = ?, finished_at = 0, wake_at = 0, wait_on = '', wait_since = 0, why = '', code = '' WHERE id = ?",
 		string(record.Running), micros(now), run)
 }
@@ -90,7 +102,7 @@ func missing(t *tx, run int64) error {
 
 // Setting returns a small stored fact, nil if there is none.
 func (s *Store) Setting(name string) (value []byte, err error) {
-	err = s.writer.do(func(t *tx) error {
+	err = s.do(func(t *tx) error {
 		_, err := t.get("SELECT value FROM setting WHERE name = ?", []any{name}, &value)
 		return err
 	})
@@ -99,7 +111,7 @@ func (s *Store) Setting(name string) (value []byte, err error) {
 
 // PutSetting stores a small fact.
 func (s *Store) PutSetting(name string, value []byte) error {
-	return s.writer.do(func(t *tx) error {
+	return s.do(func(t *tx) error {
 		return t.exec("INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
 	})
 }

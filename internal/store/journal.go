@@ -14,7 +14,7 @@ const largeOutcome = 256 << 10
 // Commit writes the change in one transaction and returns after the fsync.
 func (s *Store) Commit(c record.Change) (record.Committed, error) {
 	var out record.Committed
-	err := s.writer.do(func(t *tx) (err error) {
+	err := s.do(func(t *tx) (err error) {
 		out, err = commit(t, c)
 		return err
 	})
@@ -22,6 +22,9 @@ func (s *Store) Commit(c record.Change) (record.Committed, error) {
 }
 
 func commit(t *tx, c record.Change) (out record.Committed, err error) {
+	if err := held(t, c.RunID, c.Fence); err != nil {
+		return out, err
+	}
 	if c.Effect != nil {
 		ok, err := putEffect(t, c.Effect, c.From)
 		if err != nil || !ok {
@@ -61,26 +64,58 @@ func commit(t *tx, c record.Change) (out record.Committed, err error) {
 		out.Runnable = append(out.Runnable, id)
 	}
 	if c.Run != nil {
-		if err := putRun(t, c.Run); err != nil {
-			return out, err
-		}
-		if !c.Run.State.Live() {
-			passed, err := passTickets(t, c.Run.ID)
-			if err != nil {
-				return out, err
-			}
-			out.Runnable = append(out.Runnable, passed...)
-		}
-	}
-	for _, on := range c.Release {
-		released, err := t.ids("UPDATE run SET wait_on = '', wake_at = 0 WHERE live = 1 AND wait_on = ? RETURNING id", on)
+		more, err := commitRun(t, c.Run)
 		if err != nil {
 			return out, err
 		}
-		slices.Sort(released) // the oldest goes first
-		out.Runnable = append(out.Runnable, released...)
+		out.Runnable = append(out.Runnable, more...)
 	}
-	return out, nil
+	for _, name := range c.Free {
+		if err := t.exec("DELETE FROM turn WHERE name = ? AND run_id = ?", name, c.RunID); err != nil {
+			return out, err
+		}
+	}
+	released, err := release(t, c.Release)
+	out.Runnable = append(out.Runnable, released...)
+	return out, err
+}
+
+// commitRun writes the run's row. It returns the runs that can go on because of it.
+func commitRun(t *tx, r *record.Run) (runnable []int64, err error) {
+	run := *r
+	gone, err := turnIsOver(t, run.WaitOn)
+	if err != nil {
+		return nil, err
+	}
+	if gone {
+		run.WaitOn, run.WakeAt = "", fromMicros(0)
+		t.wake(run.ID)
+		runnable = append(runnable, run.ID)
+	}
+	if err := putRun(t, &run); err != nil || run.State.Live() {
+		return runnable, err
+	}
+	passed, err := passTickets(t, run.ID)
+	if err != nil {
+		return nil, err
+	}
+	freed, err := freeTurns(t, run.ID)
+	return append(passed, freed...), err
+}
+
+// release lets the runs go on that wait for one of the things, of each the oldest
+// first.
+func release(t *tx, names []string) (runnable []int64, err error) {
+	for _, on := range names {
+		released, err := t.ids("UPDATE run SET wait_on = '', wake_at = 0 WHERE live = 1 AND wait_on = ? RETURNING id", on)
+		if err != nil {
+			return nil, err
+		}
+		slices.Sort(released)
+		runnable = append(runnable, released...)
+	}
+	t.wake(runnable...)
+	return runnable, nil
 }
 
 func putRun(t *tx, r *record.Run) error {
@@ -131,11 +166,11 @@ func putEffect(t *tx, e *record.Effect, from record.EffectState) (bool, error) {
 // waits for it goes on; the event that the effect is comes from that run alone.
 func (s *Store) Prove(d record.Delivery, p record.Proof) (record.Proven, error) {
 	var out record.Proven
-	err := s.writer.do(func(t *tx) error {
+	err := s.do(func(t *tx) error {
 		out = record.Proven{Verdict: record.Evidence}
 		var run int64
 		var state string
-		found, err := t.get("SELECT run_id, state FROM effect WHERE effect_key = ? AND connection = ? AND scope = ?", []any{p.EffectKey, p.Connection, p.Scope}, &run, &state)
+		found, err := t.get(t.locked("SELECT run_id, state FROM effect WHERE effect_key = ? AND connection = ? AND scope = ?"), []any{p.EffectKey, p.Connection, p.Scope}, &run, &state)
 		if err != nil || !found {
 			return err
 		}
@@ -154,6 +189,7 @@ func (s *Store) Prove(d record.Delivery, p record.Proof) (record.Proven, error) 
 			if out.Runs, err = t.ids("UPDATE run SET wake_at = 0, wait_on = '' WHERE id = ? AND live = 1 RETURNING id", run); err != nil {
 				return err
 			}
+			t.wake(out.Runs...)
 		}
 		d.Verdict, d.EventID = out.Verdict, out.EventID
 		return insertDelivery(t, d)

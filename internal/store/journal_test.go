@@ -239,6 +239,7 @@ func checkCancel(f *fixture) {
 func checkAnswers(f *fixture) {
 	r, waiting := f.run("k"), f.run("l")
 	waiting.State, waiting.WaitOn = record.Waiting, record.WaitAnswer("c", "h")
+	f.turn(record.WaitAnswer("c", "h"), r.ID)
 	f.commit(record.Change{Run: &waiting})
 	_, err := f.db.Answer(f.Context(), "c", "h")
 	f.want("no answer", err, record.ErrNotFound)

@@ -175,6 +175,7 @@ func checkBacklog(f *fixture) {
 	wake(4, 40)
 	f.wait(r[5], "connection:x", at(2))
 	f.wait(r[6], "connection:x", at(1))
+	f.turn("serial:x", r[0].ID)
 	f.wait(r[7], "serial:x", at(1))
 	f.put(r[8], func(r *record.Run) { r.State, r.WakeAt = record.Succeeded, at(1) })
 	ids := func(list []int64, err error) []int64 { f.Helper(); f.must(err); return list }

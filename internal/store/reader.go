@@ -12,6 +12,7 @@ import (
 // so there are few.
 type reader struct {
 	*sql.DB
+	numbered bool // PostgreSQL: $1 for ?, and its driver prepares
 
 	mu    sync.RWMutex
 	stmts map[string]*sql.Stmt
@@ -40,6 +41,9 @@ func (r *reader) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 
 // QueryContext is sql.DB's, with a prepared statement.
 func (r *reader) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if r.numbered {
+		return r.DB.QueryContext(ctx, numbered(query), args...)
+	}
 	s, err := r.stmt(ctx, query)
 	if err != nil {
 		return nil, err
@@ -49,6 +53,9 @@ func (r *reader) QueryContext(ctx context.Context, query string, args ...any) (*
 
 // QueryRowContext is sql.DB's, with a prepared statement.
 func (r *reader) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if r.numbered {
+		return r.DB.QueryRowContext(ctx, numbered(query), args...)
+	}
 	s, err := r.stmt(ctx, query)
 	if err != nil {
 		return r.DB.QueryRowContext(ctx, query, args...) // fails in the same way, and says so in the row

@@ -10,7 +10,7 @@ import (
 // have the next replay number, so that their effects are others than those of
 // the runs before. An event that nothing ran for counts as matched from then on.
 func (s *Store) Replay(event int64, playbooks []string, now time.Time) (runs []int64, err error) {
-	err = s.writer.do(func(t *tx) error {
+	err = s.do(func(t *tx) error {
 		runs = nil
 		var last int
 		var found int64

@@ -1,8 +1,10 @@
-// Package store keeps events, runs, steps and effects in an SQLite database.
+// Package store keeps events, runs, steps and effects in a database: SQLite for
+// one process, PostgreSQL for several nodes. The statements are the same.
 //
-// One writer goroutine groups whatever waits into one transaction that is
-// fsynced before anybody is answered; readers work apart from it. The process
-// that opened a data directory owns it until Close.
+// With SQLite, one writer goroutine groups whatever waits into one transaction
+// that is fsynced before anybody is answered; readers work apart from it. The
+// process that opened a data directory owns it until Close. With PostgreSQL, each
+// change is a transaction of its own, and what several nodes decide on is locked.
 package store
 
 import (
@@ -26,7 +28,17 @@ type Store struct {
 	dir    string
 	lock   *os.File
 	read   *reader
-	writer *writer
+	writer *writer   // of SQLite
+	pg     *postgres // of PostgreSQL
+}
+
+// do runs fn in a transaction and returns once it is on the disk. fn may be
+// called several times; only the last one counts.
+func (s *Store) do(fn func(*tx) error) error {
+	if s.pg != nil {
+		return s.pg.do(fn)
+	}
+	return s.writer.do(fn)
 }
 
 // fileName is the name of the database in the data directory.
@@ -101,7 +113,7 @@ func open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(w); err != nil {
+	if err := errors.Join(checkSQLite(w), migrate(w)); err != nil {
 		w.close()
 		return nil, err
 	}
@@ -126,7 +138,7 @@ func create(dir, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := migrate(w); err != nil {
+	if err := errors.Join(checkSQLite(w), migrate(w)); err != nil {
 		w.close()
 		return err
 	}
@@ -161,6 +173,9 @@ func dsn(path string, more ...string) string {
 
 // Close finishes what waits for the writer and closes the database.
 func (s *Store) Close() error {
+	if s.pg != nil {
+		return errors.Join(s.read.Close(), s.pg.close())
+	}
 	s.writer.stop()
 	err := s.read.Close()
 	if s.lock != nil {
@@ -172,7 +187,7 @@ func (s *Store) Close() error {
 // Ping reports whether the database can be written.
 func (s *Store) Ping(ctx context.Context) error {
 	done := make(chan error, 1)
-	go func() { done <- s.writer.do(func(*tx) error { return nil }) }()
+	go func() { done <- s.do(func(*tx) error { return nil }) }()
 	select {
 	case err := <-done:
 		return err

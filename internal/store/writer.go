@@ -39,11 +39,11 @@ type writer struct {
 	done    chan struct{}
 	once    sync.Once
 
-	db      *sql.DB
-	conn    *sql.Conn
-	stmts   map[string]*sql.Stmt
-	answers int // kept since the start
-	crowd   int // how many items a group may expect: the last one's size, or a little less than expected then
+	db    *sql.DB
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+	kept  atomic.Int64 // answers since the start
+	crowd int          // how many items a group may expect: the last one's size, or a little less than expected then
 
 	commits atomic.Int64
 	rows    atomic.Int64
@@ -193,7 +193,7 @@ func (w *writer) commit(group []item) (err error) {
 			return err
 		}
 	}
-	t := &tx{w: w}
+	t := &tx{backend: w, kept: &w.kept}
 	faultpoint.Hit("store.begin.before")
 	if err := t.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
@@ -235,29 +235,22 @@ func broken(err error) bool {
 	return false
 }
 
-// tx is the writer's transaction: statements by their text, prepared once.
-type tx struct{ w *writer }
-
-func (t *tx) stmt(query string) (*sql.Stmt, error) {
-	if s, ok := t.w.stmts[query]; ok {
+// stmt prepares a statement once.
+func (w *writer) stmt(query string) (*sql.Stmt, error) {
+	if s, ok := w.stmts[query]; ok {
 		return s, nil
 	}
-	s, err := t.w.conn.PrepareContext(context.Background(), query)
+	s, err := w.conn.PrepareContext(context.Background(), query)
 	if err != nil {
 		return nil, fmt.Errorf("preparing a statement: %w", err)
 	}
-	t.w.stmts[query] = s
+	w.stmts[query] = s
 	return s, nil
 }
 
-func (t *tx) exec(query string, args ...any) error {
-	_, err := t.count(query, args...)
-	return err
-}
-
 // count executes the statement and returns how many rows it changed.
-func (t *tx) count(query string, args ...any) (int64, error) {
-	s, err := t.stmt(query)
+func (w *writer) count(query string, args ...any) (int64, error) {
+	s, err := w.stmt(query)
 	if err != nil {
 		return 0, err
 	}
@@ -270,8 +263,8 @@ func (t *tx) count(query string, args ...any) (int64, error) {
 
 // insert executes an INSERT of one row and returns its id; inserted is false if
 // the row was in conflict with another. (It is cheaper than RETURNING.)
-func (t *tx) insert(query string, args ...any) (id int64, inserted bool, err error) {
-	s, err := t.stmt(query)
+func (w *writer) insert(query string, args ...any) (id int64, inserted bool, err error) {
+	s, err := w.stmt(query)
 	if err != nil {
 		return 0, false, err
 	}
@@ -287,8 +280,8 @@ func (t *tx) insert(query string, args ...any) (id int64, inserted bool, err err
 }
 
 // get scans the first row; found is false when there is none.
-func (t *tx) get(query string, args []any, into ...any) (found bool, err error) {
-	s, err := t.stmt(query)
+func (w *writer) get(query string, args []any, into ...any) (found bool, err error) {
+	s, err := w.stmt(query)
 	if err != nil {
 		return false, err
 	}
@@ -300,8 +293,17 @@ func (t *tx) get(query string, args []any, into ...any) (found bool, err error) 
 }
 
 // ids returns the first column of all rows.
-func (t *tx) ids(query string, args ...any) (ids []int64, err error) {
-	s, err := t.stmt(query)
+func (w *writer) ids(query string, args ...any) ([]int64, error) {
+	return column[int64](w, query, args...)
+}
+
+// names is ids for texts.
+func (w *writer) names(query string, args ...any) ([]string, error) {
+	return column[string](w, query, args...)
+}
+
+func column[T any](w *writer, query string, args ...any) (values []T, err error) {
+	s, err := w.stmt(query)
 	if err != nil {
 		return nil, err
 	}
@@ -311,11 +313,11 @@ func (t *tx) ids(query string, args ...any) (ids []int64, err error) {
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
+		var v T
+		if err := rows.Scan(&v); err != nil {
 			return nil, err
 		}
-		ids = append(ids, id)
+		values = append(values, v)
 	}
-	return ids, rows.Err()
+	return values, rows.Err()
 }

@@ -1,0 +1,45 @@
+package record
+
+import "time"
+
+// Job is what makes a node work on a run. A job of an earlier generation than
+// the run's does nothing.
+type Job struct {
+	Run        int64
+	Generation int64
+}
+
+// Node is a server that works on the runs of a shared database.
+type Node struct {
+	ID        string
+	Name      string
+	Version   string
+	StartedAt time.Time
+	Seen      time.Duration // how long ago it was last seen, by the database's clock
+}
+
+// TokenRequest asks whether a call to a connection may start.
+type TokenRequest struct {
+	Connection, Node string
+	Rate             int // calls in Per; zero: no limit
+	Per              time.Duration
+	Daily            int           // calls in a UTC day; zero: no limit
+	Concurrency      int           // calls at the same time; zero: no limit
+	Longest          time.Duration // a call is taken for ended after so long
+}
+
+// Token is the right to make a call, or until when there is none.
+type Token struct {
+	Granted bool
+	ID      int64 // for GiveToken
+	Until   time.Time
+	Why     string
+}
+
+// Call is the end of a call: what it says about the next ones.
+type Ended struct {
+	Connection, Node string
+	ID               int64
+	PausedUntil      time.Time // until when the other side wants to be left alone; zero: it does not say
+	PausedWhy        string
+}

@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/funnelsec/funnel/internal/record"
+)
+
+// databaseNow is the database's time in microseconds since 1970. Leases are
+// decided by it alone, never by a node's clock.
+const databaseNow = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT"
+
+// held checks that the lease is still the run's, and keeps it so until the
+// transaction ends. Without a fence there is nothing to check.
+func held(t *tx, run, fence int64) error {
+	if fence == 0 {
+		return nil
+	}
+	var have int64
+	found, err := t.get(t.locked("SELECT fence FROM run WHERE id = ?"), []any{run}, &have)
+	if err == nil && (!found || have != fence) {
+		err = record.ErrFenced
+	}
+	return err
+}
+
+// idle refuses with ErrBusy a run that a node works on, and keeps others from
+// beginning until the transaction ends.
+func idle(t *tx, run int64) error {
+	if !t.cluster {
+		return nil
+	}
+	var busy bool
+	_, err := t.get("SELECT (lease_until > "+databaseNow+")::INTEGER FROM run WHERE id = ? FOR UPDATE", []any{run}, &busy)
+	if err == nil && busy {
+		err = record.ErrBusy
+	}
+	return err
+}
+
+// Begin gives the node the lease on a run, for the job of the generation. It is
+// refused if the job is out of date, the run has ended, or somebody works on it:
+// then whoever does looks at it once more. The fence grows with each lease; what
+// is written under an earlier one is refused.
+func (s *Store) Begin(j record.Job, node string, lease time.Duration) (fence int64, ok bool, err error) {
+	err = s.do(func(t *tx) error {
+		fence, ok = 0, false
+		var generation, have int64
+		var live, busy bool
+		found, err := t.get("SELECT generation, fence, live, (lease_until > "+databaseNow+")::INTEGER FROM run WHERE id = ? FOR UPDATE", []any{j.Run},
+			&generation, &have, &live, &busy)
+		switch {
+		case err != nil:
+			return err
+		case !found || !live || generation != j.Generation:
+			return nil
+		case busy:
+			return t.exec("UPDATE run SET woken = 1 WHERE id = ?", j.Run)
+		}
+		fence, ok = have+1, true
+		return t.exec("UPDATE run SET fence = ?, node = ?, woken = 0, lease_until = "+databaseNow+" + ? WHERE id = ?", fence, node, lease.Microseconds(), j.Run)
+	})
+	return fence, ok, err
+}
+
+// End gives the lease back. A run that was woken meanwhile gets its next job.
+func (s *Store) End(run, fence int64) error {
+	return s.do(func(t *tx) error {
+		var woken bool
+		found, err := t.get("SELECT woken FROM run WHERE id = ? AND fence = ? FOR UPDATE", []any{run, fence}, &woken)
+		if err != nil || !found {
+			return err
+		}
+		if woken {
+			t.wake(run)
+		}
+		return t.exec("UPDATE run SET lease_until = 0, node = '', woken = 0, called_at = 0 WHERE id = ?", run)
+	})
+}
+
+// Beat says that the node is alive and prolongs its leases; it returns the runs
+// whose lease has passed to another.
+func (s *Store) Beat(n record.Node, lease time.Duration, fences map[int64]int64) (lost []int64, err error) {
+	runs := make([]int64, 0, len(fences))
+	for run := range fences {
+		runs = append(runs, run)
+	}
+	slices.Sort(runs) // all lock in the same order
+	numbers := make([]int64, len(runs))
+	for i, run := range runs {
+		numbers[i] = fences[run]
+	}
+	err = s.do(func(t *tx) error {
+		if err := t.exec("INSERT INTO node (id, name, version, started_at, seen_at) VALUES (?, ?, ?, ?, "+databaseNow+") ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
+			n.ID, n.Name, n.Version, micros(n.StartedAt)); err != nil {
+			return err
+		}
+		kept, err := t.ids("UPDATE run SET lease_until = "+databaseNow+" + ? FROM UNNEST(?::BIGINT[], ?::BIGINT[]) AS ours (id, fence) WHERE run.id = ours.id AND run.fence = ours.fence AND run.node = ? RETURNING run.id",
+			lease.Microseconds(), runs, numbers, n.ID)
+		if err != nil {
+			return err
+		}
+		lost = slices.DeleteFunc(slices.Clone(runs), func(run int64) bool { return slices.Contains(kept, run) })
+		return nil
+	})
+	return lost, err
+}
+
+// forgetNodeAfter is how long a node that was not seen stays in the list.
+const forgetNodeAfter = 24 * time.Hour
+
+// Nodes returns the nodes of the last day.
+func (s *Store) Nodes(ctx context.Context) ([]record.Node, error) {
+	if s.pg == nil {
+		return nil, nil
+	}
+	return list(ctx, s.read, func(row scanner) (n record.Node, err error) {
+		var started, seen int64
+		err = row.Scan(&n.ID, &n.Name, &n.Version, &started, &seen)
+		n.StartedAt, n.Seen = fromMicros(started), time.Duration(seen)*time.Microsecond
+		return n, err
+	}, "SELECT id, name, version, started_at, "+databaseNow+" - seen_at FROM node WHERE seen_at > "+databaseNow+" - ? ORDER BY name, id", forgetNodeAfter.Microseconds())
+}
+
+// Forget takes a node that ends out of the list.
+func (s *Store) Forget(node string) error {
+	return s.do(func(t *tx) error { return t.exec("DELETE FROM node WHERE id = ?", node) })
+}
+
+// TakeOver makes jobs for runs whose node has let its lease run out. It returns
+// how many there were.
+func (s *Store) TakeOver(limit int) (n int, err error) {
+	err = s.do(func(t *tx) error {
+		runs, err := t.ids("SELECT id FROM run WHERE lease_until > 0 AND lease_until <= "+databaseNow+" ORDER BY lease_until LIMIT ? FOR UPDATE SKIP LOCKED", limit)
+		n = len(runs)
+		if err != nil || n == 0 {
+			return err
+		}
+		t.wake(runs...)
+		return t.exec("UPDATE run SET lease_until = 0, node = '', woken = 0, called_at = 0, fence = fence + 1 WHERE id = ANY(?)", runs)
+	})
+	return n, err
+}
+
+// WakeDue makes jobs for runs whose time to wake has come, the longest due first.
+// It returns how many there were.
+func (s *Store) WakeDue(limit int) (n int, err error) {
+	err = s.do(func(t *tx) error {
+		runs, err := t.ids("SELECT id FROM run WHERE live = 1 AND wait_on = '' AND wake_at > 0 AND wake_at <= "+databaseNow+" ORDER BY wake_at, id LIMIT ? FOR UPDATE SKIP LOCKED", limit)
+		n = len(runs)
+		if err != nil || n == 0 {
+			return err
+		}
+		t.wake(runs...)
+		return t.exec("UPDATE run SET wake_at = 0 WHERE id = ANY(?)", runs)
+	})
+	return n, err
+}
+
+// calledFor is for how long a parked run that was called is not called again. It
+// is parked in the table until it gets on; who works on it ends the call.
+const calledFor = 30 * time.Second
+
+// WakeParked makes jobs for the oldest runs that wait for the same thing.
+func (s *Store) WakeParked(waitOn string, limit int) (n int, err error) {
+	err = s.do(func(t *tx) error {
+		runs, err := t.ids("SELECT id FROM run WHERE live = 1 AND wait_on = ? AND called_at <= "+databaseNow+" - ? ORDER BY wake_at, id LIMIT ? FOR UPDATE SKIP LOCKED",
+			waitOn, calledFor.Microseconds(), limit)
+		n = len(runs)
+		if err != nil || n == 0 {
+			return err
+		}
+		t.wake(runs...)
+		return t.exec("UPDATE run SET called_at = "+databaseNow+" WHERE id = ANY(?)", runs)
+	})
+	return n, err
+}
+
+// Wake makes jobs for runs that are to be looked at for another reason.
+func (s *Store) Wake(runs ...int64) error {
+	if len(runs) == 0 {
+		return nil
+	}
+	return s.do(func(t *tx) error { t.wake(runs...); return nil })
+}
+
+// TakeTurn lets a step do what only one may do at a time, unless another does:
+// then it returns that one's run.
+func (s *Store) TakeTurn(name string, run int64, path string) (holder int64, ok bool, err error) {
+	if s.pg == nil {
+		return 0, false, record.ErrEmbedded
+	}
+	err = s.do(func(t *tx) error {
+		var at string
+		_, err := t.get("INSERT INTO turn (name, run_id, path) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING run_id, path",
+			[]any{name, run, path}, &holder, &at)
+		ok = holder == run && at == path
+		return err
+	})
+	return holder, ok, err
+}
+
+// isTurn reports whether a run that waits for it waits for the end of a turn.
+func isTurn(waitOn string) bool {
+	return strings.HasPrefix(waitOn, "serial:") || strings.HasPrefix(waitOn, "answer:")
+}
+
+// turnIsOver reports whether the turn that a run is about to wait for has ended.
+// If it has not, its end waits for this transaction and sees who parked.
+func turnIsOver(t *tx, waitOn string) (bool, error) {
+	if !t.cluster || !isTurn(waitOn) {
+		return false, nil
+	}
+	var holder int64
+	found, err := t.get("SELECT run_id FROM turn WHERE name = ? FOR SHARE", []any{waitOn}, &holder)
+	return err == nil && !found, err
+}
+
+// freeTurns ends all turns of a run and lets those go on who wait for them.
+func freeTurns(t *tx, run int64) ([]int64, error) {
+	if !t.cluster {
+		return nil, nil
+	}
+	names, err := t.names("DELETE FROM turn WHERE run_id = ? RETURNING name", run)
+	if err != nil {
+		return nil, err
+	}
+	return release(t, names)
+}
