@@ -66,7 +66,7 @@ type App struct {
 
 	setup     atomic.Pointer[setup]  // what the configuration made of the server
 	reloading sync.Mutex             // held by who changes setup and secrets
-	told      atomic.Pointer[reload] // the latest reload; nil before the first
+	told      atomic.Pointer[reload] // the latest reload, or the start
 	watching  context.CancelFunc     // ends what watches the connections of setup
 	running   context.Context        // ends with the server
 	stopping  atomic.Bool            // the server was told to stop
@@ -117,6 +117,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.setup.Store(s)
+	a.told.Store(&reload{loaded: a.started})
 	if err := a.restoreQuotas(s.links); err != nil {
 		return nil, err
 	}

@@ -27,11 +27,11 @@ type setup struct {
 	sources   []intake.Source
 	settings  map[string][]byte   // of playbooks, as JSON, those that are configured
 	byTrigger map[string][]string // the enabled playbooks
-	loaded    time.Time
 }
 
 // reload is how the latest reload ended.
 type reload struct {
+	loaded  time.Time // when the configuration in force was read
 	at      time.Time
 	err     string   // free of secrets; empty: it was done
 	pending []string // what changed and needs a restart
@@ -50,7 +50,7 @@ func (a *App) prepare(ctx context.Context, c *config.Config, before *setup) (_ *
 	if before != nil {
 		old = before.links
 	}
-	s := &setup{config: c, byTrigger: map[string][]string{}, loaded: a.o.Clock()}
+	s := &setup{config: c, byTrigger: map[string][]string{}}
 	if s.links, err = a.connect(ctx, c, old); err != nil {
 		return nil, err
 	}
@@ -138,12 +138,11 @@ func (a *App) Reload(ctx context.Context, load func() (*config.Config, error)) e
 		return errors.New("reloading the configuration: the server is stopping")
 	}
 	pending, err := a.reload(ctx, load)
-	now := &reload{at: a.o.Clock(), pending: pending}
+	now := &reload{at: a.o.Clock(), loaded: a.o.Clock(), pending: pending}
 	if err != nil {
 		now.err = secret.NewRedactor(a.secrets...).Redact(err.Error())
-		if before := a.told.Load(); before != nil {
-			now.pending = before.pending
-		}
+		before := a.told.Load()
+		now.loaded, now.pending = before.loaded, before.pending
 		a.log.Error("the configuration is not reloaded, the old one stays", "error", now.err)
 		err = fmt.Errorf("reloading the configuration: %w", err)
 	} else {
@@ -265,12 +264,10 @@ func restart(running, now *config.Config) (changed []string) {
 
 // configStatus tells people which configuration the server works by.
 func (a *App) configStatus() httpapi.ConfigStatus {
-	s := httpapi.ConfigStatus{LoadedAt: a.setup.Load().loaded}
-	if r := a.told.Load(); r != nil {
-		s.NeedsRestart = r.pending
-		if r.err != "" {
-			s.Error, s.ErrorAt = r.err, r.at
-		}
+	r := a.told.Load()
+	s := httpapi.ConfigStatus{LoadedAt: r.loaded, NeedsRestart: r.pending}
+	if r.err != "" {
+		s.Error, s.ErrorAt = r.err, r.at
 	}
 	return s
 }

@@ -153,7 +153,7 @@ func TestReloadRefuses(t *testing.T) {
 	t.Parallel()
 	good := fmt.Sprintf(reloadable, 10)
 	r := startReloading(t, good)
-	before := r.setup.Load()
+	before, loaded := r.setup.Load(), r.told.Load().loaded
 	for name, bad := range map[string]struct{ text, want string }{
 		"syntax":      {strings.Replace(good, "data: data", "data: [", 1), "funnel.yaml:3:7:"},
 		"key":         {strings.Replace(good, "two: {", "two: {keys: 1, ", 1), "funnel.yaml:6:9:"},
@@ -167,7 +167,7 @@ func TestReloadRefuses(t *testing.T) {
 		if r.setup.Load() != before {
 			t.Errorf("%s: the setup has changed", name)
 		}
-		if s := r.Status(t.Context()).Config; !strings.Contains(s.Error, bad.want) || s.ErrorAt.IsZero() || !s.LoadedAt.Equal(before.loaded) {
+		if s := r.Status(t.Context()).Config; !strings.Contains(s.Error, bad.want) || s.ErrorAt.IsZero() || !s.LoadedAt.Equal(loaded) {
 			t.Errorf("%s: the status says %+v", name, s)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/cli"
 	"github.com/funnelsec/funnel/integrations/all"
 	"github.com/funnelsec/funnel/internal/app"
 	"github.com/funnelsec/funnel/internal/config"
@@ -41,6 +42,9 @@ const (
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childConfig); path != "" {
+		if os.Getenv(childBlind)+os.Getenv(childEager) == "" {
+			os.Exit(cli.Main(registry(), []string{"serve", "--config", path, "--exit-with-stdin"}))
+		}
 		if err := serve(path); err != nil {
 			fmt.Fprintln(os.Stderr, "server:", err)
 			os.Exit(1)
@@ -51,8 +55,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serve is the shipped server; it ends with its standard input too, so that no
-// child outlives the test.
+func registry() *funnel.Registry {
+	return funnel.NewRegistry().Add(all.Integrations()...).AddPlaybooks(playbooks.All()...)
+}
+
+// serve is the shipped server with a control taken away. It ends with its
+// standard input, as the other children do, so that none outlives the test.
 func serve(path string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
@@ -63,8 +71,7 @@ func serve(path string) error {
 	if err != nil {
 		return err
 	}
-	registry := funnel.NewRegistry().Add(all.Integrations()...).AddPlaybooks(playbooks.All()...)
-	o := app.Options{Config: c, Registry: registry, Log: slog.NewTextHandler(os.Stderr, nil), Notices: io.Discard}
+	o := app.Options{Config: c, Registry: registry(), Log: slog.NewTextHandler(os.Stderr, nil), Notices: io.Discard}
 	switch {
 	case os.Getenv(childBlind) != "":
 		o.Engine = func(e *engine.Options) { e.Lookups, e.Quiet = nil, time.Second }

@@ -136,6 +136,54 @@ func (w *world) kill() {
 	<-p.ended
 }
 
+// signal sends the server a signal.
+func (p *process) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Errorf("sending %v: %v", s, err)
+	}
+}
+
+// exit waits until the server has ended by itself and returns its exit code.
+func (w *world) exit(t *testing.T, p *process, within time.Duration) int {
+	t.Helper()
+	select {
+	case <-p.ended:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(within):
+		w.kill()
+		t.Errorf("the server did not end within %v:\n%s", within, w.log())
+		return -1
+	}
+}
+
+// configure changes the text of the configuration.
+func (w *world) configure(t *testing.T, change func(text string) string) {
+	t.Helper()
+	text, err := os.ReadFile(w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := change(string(text))
+	if changed == string(text) {
+		t.Fatal("the configuration does not change")
+	}
+	if err := os.WriteFile(w.config, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ready reports whether the server says that it can accept; answered is false if
+// it says nothing.
+func (w *world) ready() (ready, answered bool) {
+	res, err := http.Get(w.server + "/readyz")
+	if err != nil {
+		return false, false
+	}
+	_ = res.Body.Close()
+	return res.StatusCode == http.StatusOK, true
+}
+
 // killed reports whether the process was ended by SIGKILL.
 func (p *process) killed() bool {
 	s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)

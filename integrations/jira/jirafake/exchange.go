@@ -3,7 +3,6 @@ package jirafake
 import (
 	"bytes"
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -113,12 +112,11 @@ func unavailable() reply {
 
 // authenticated checks Bearer credentials or, in Cloud, Basic ones (e-mail address and API token).
 func (s *Site) authenticated(r *http.Request) bool {
-	same := func(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 	if email, token, ok := r.BasicAuth(); ok && s.opt.Deployment == Cloud {
-		return strings.EqualFold(email, s.opt.Account.Email) && same(token, s.opt.Token)
+		return strings.EqualFold(email, s.opt.Account.Email) && s.tokens.takes(token)
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return strings.EqualFold(scheme, "Bearer") && same(token, s.opt.Token)
+	return strings.EqualFold(scheme, "Bearer") && s.tokens.takes(token)
 }
 
 // recorder lets handlers hand a reply through http.ServeMux, and keeps what the mux itself writes.

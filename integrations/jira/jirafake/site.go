@@ -33,6 +33,7 @@ type Site struct {
 	bg       background
 	behave   behaviour
 	hooks    webhooks
+	tokens   tokens
 
 	mu         sync.RWMutex // guards what follows
 	projects   []*project
@@ -55,6 +56,7 @@ func New(o Options) *Site {
 	s := &Site{
 		opt: o, ctx: ctx, stop: stop, stopped: ctx.Done(),
 		byID: map[int64]*issue{}, byKey: map[string]*issue{}, lastIssue: 10000, lastID: 20000, lastChange: 30000,
+		tokens:     tokens{valid: []string{o.Token}, uses: map[string]int{}},
 		index:      newIndex(o.IndexLag, o.Seed),
 		writeLimit: o.IssueWriteLimit, writeEvery: o.IssueWriteWindow,
 	}
