@@ -157,54 +157,112 @@ func (s *slowAlert) end(t *testing.T) int {
 	return res.StatusCode
 }
 
-// TestF17CutOff stops a server of which all steps hang: they are cut off at the
-// limit, it ends with exit code 0, and no step has used an attempt. What had been
-// sent is looked up, so there is one ticket each.
+// TestF17CutOff stops a server of which all steps hang, those that open tickets
+// and then those that search: they are cut off at the limit, it ends with exit
+// code 0, and no step has used an attempt. What had been sent is looked up, so
+// there is one ticket each.
 func TestF17CutOff(t *testing.T) {
-	const alerts = 8
 	w := newWorld(t, jirafake.Options{Seed: *seed, Webhooks: jirafake.WebhookMode{Off: true}})
 	w.configure(t, func(text string) string {
 		return strings.Replace(text, "server: {", "server: {drain_limit: 500ms, ", 1)
 	})
-	remove := w.jira.Always(jirafake.IsCreate, jirafake.Fault{Kind: jirafake.HangAfter})
-	w.start(t, nil)
+	r := result{name: "F17 cut off"}
 	ctx := within(t)
-	acked := w.fire(ctx, t, alerts)
-	for len(w.jira.Issues()) < alerts {
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-ctx.Done():
-			t.Fatalf("the tickets were not opened; the server's log:\n%s", w.log())
-		}
-	}
-	p := w.process
-	p.signal(t, syscall.SIGTERM)
-	told := time.Now()
-	code := w.exit(t, p, 30*time.Second)
-	took := time.Since(told)
-	remove()
+	acked := w.hang(ctx, t, jirafake.IsCreate, jirafake.HangAfter)
+	w.stopHanging(t, &r)
+	w.hang(ctx, t, jirafake.IsSearch, jirafake.Hang)
+	w.stopHanging(t, &r)
 	w.start(t, nil)
 	w.waitIdle(ctx, t)
-	r := w.judge(acked).result()
-	r.name = "F17 cut off"
-	r.note("ended after %v with a limit of 500ms", took.Round(time.Millisecond))
-	r.aim(took < 2*time.Second, "ended within 2 s")
-	if code != 0 {
-		r.fault("exit code %d", code)
-	}
-	seen := 0
+	v := w.judge(acked).result()
+	r.count, r.lost, r.double, r.wrong = v.count, v.lost, v.double, append(r.wrong, v.wrong...)
+	steps := 0
 	for _, run := range w.runs(t) {
 		for _, s := range w.steps(t, run.ID) {
-			seen++
+			steps++
 			if s.Attempts > 0 {
 				r.fault("step %s of run %s has used %d attempts", s.Path, run.ID, s.Attempts)
 			}
 		}
 	}
-	if seen < 5*alerts { // a ticket and four comments each
-		r.fault("the server tells of %d steps only", seen)
+	if steps < 5*hanging { // a ticket and four comments each
+		r.fault("the server tells of %d steps only", steps)
 	}
 	r.mustBeClean(t)
+}
+
+// TestF17SecondSignal: a second signal does not wait for steps that hang.
+func TestF17SecondSignal(t *testing.T) {
+	w := newWorld(t, jirafake.Options{Seed: *seed, Webhooks: jirafake.WebhookMode{Off: true}})
+	ctx := within(t)
+	acked := w.hang(ctx, t, jirafake.IsCreate, jirafake.HangAfter)
+	p := w.process
+	p.signal(t, syscall.SIGTERM)
+	for answered := true; answered; {
+		_, answered = w.ready()
+	}
+	told := time.Now()
+	p.signal(t, syscall.SIGTERM)
+	code := w.exit(t, p, 20*time.Second) // the limit of the steps is 25 s
+	took := time.Since(told)
+	w.unhang()
+	w.start(t, nil)
+	w.waitIdle(ctx, t)
+	r := w.judge(acked).result()
+	r.name = "F17 second signal"
+	r.note("ended after %v", took.Round(time.Millisecond))
+	r.aim(took < time.Second, "ended at once")
+	if code != atOnce {
+		r.fault("exit code %d, want %d", code, atOnce)
+	}
+	r.mustBeClean(t)
+}
+
+// hanging is how many alerts come while the tracker hangs.
+const hanging = 8
+
+// hang starts the server with a tracker that leaves matching requests without an
+// answer, and returns when some have come. The alerts are acknowledged.
+func (w *world) hang(ctx context.Context, t *testing.T, match func(*http.Request) bool, kind jirafake.FaultKind) (acked map[string]bool) {
+	t.Helper()
+	came := make(chan struct{}, 1000)
+	w.unhang = w.jira.Always(func(r *http.Request) bool {
+		if !match(r) {
+			return false
+		}
+		came <- struct{}{}
+		return true
+	}, jirafake.Fault{Kind: kind})
+	w.start(t, nil)
+	acked = w.fire(ctx, t, hanging)
+	for range hanging {
+		select {
+		case <-came:
+		case <-ctx.Done():
+			t.Fatalf("the tracker was not asked; the server's log:\n%s", w.log())
+		}
+	}
+	return acked
+}
+
+// stopHanging stops the server, which has a limit of half a second for that, and
+// has the tracker answer again.
+func (w *world) stopHanging(t *testing.T, r *result) {
+	t.Helper()
+	p := w.process
+	p.signal(t, syscall.SIGTERM)
+	told := time.Now()
+	code := w.exit(t, p, 30*time.Second)
+	took := time.Since(told)
+	r.note("ended after %v with a limit of 500ms", took.Round(time.Millisecond))
+	r.aim(took < 2*time.Second, "ended within 2 s")
+	if code != 0 {
+		r.fault("exit code %d", code)
+	}
+	if took < 450*time.Millisecond {
+		r.fault("nothing hung")
+	}
+	w.unhang()
 }
 
 type stepView struct {

@@ -35,6 +35,8 @@ type world struct {
 	config    string
 	dir       string
 
+	unhang func() // see hang
+
 	mu        sync.Mutex
 	process   *process        // the latest
 	listening []time.Duration // how long each start took until the server accepted
