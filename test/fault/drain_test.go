@@ -168,9 +168,10 @@ func TestF17CutOff(t *testing.T) {
 	})
 	r := result{name: "F17 cut off"}
 	ctx := within(t)
-	acked := w.hang(ctx, t, jirafake.IsCreate, jirafake.HangAfter)
+	acked := map[string]bool{}
+	w.hang(ctx, t, jirafake.IsCreate, jirafake.HangAfter, 0, acked)
 	w.stopHanging(t, &r)
-	w.hang(ctx, t, jirafake.IsSearch, jirafake.Hang)
+	w.hang(ctx, t, jirafake.IsSearch, jirafake.Hang, hanging, acked)
 	w.stopHanging(t, &r)
 	w.start(t, nil)
 	w.waitIdle(ctx, t)
@@ -185,7 +186,7 @@ func TestF17CutOff(t *testing.T) {
 			}
 		}
 	}
-	if steps < 5*hanging { // a ticket and four comments each
+	if steps < 2*5*hanging { // a ticket and four comments each
 		r.fault("the server tells of %d steps only", steps)
 	}
 	r.mustBeClean(t)
@@ -195,7 +196,8 @@ func TestF17CutOff(t *testing.T) {
 func TestF17SecondSignal(t *testing.T) {
 	w := newWorld(t, jirafake.Options{Seed: *seed, Webhooks: jirafake.WebhookMode{Off: true}})
 	ctx := within(t)
-	acked := w.hang(ctx, t, jirafake.IsCreate, jirafake.HangAfter)
+	acked := map[string]bool{}
+	w.hang(ctx, t, jirafake.IsCreate, jirafake.HangAfter, 0, acked)
 	p := w.process
 	p.signal(t, syscall.SIGTERM)
 	for answered := true; answered; {
@@ -222,8 +224,8 @@ func TestF17SecondSignal(t *testing.T) {
 const hanging = 8
 
 // hang starts the server with a tracker that leaves matching requests without an
-// answer, and returns when some have come. The alerts are acknowledged.
-func (w *world) hang(ctx context.Context, t *testing.T, match func(*http.Request) bool, kind jirafake.FaultKind) (acked map[string]bool) {
+// answer, and returns when each of the alerts, from the first on, has led to one.
+func (w *world) hang(ctx context.Context, t *testing.T, match func(*http.Request) bool, kind jirafake.FaultKind, first int, acked map[string]bool) {
 	t.Helper()
 	came := make(chan struct{}, 1000)
 	w.unhang = w.jira.Always(func(r *http.Request) bool {
@@ -234,7 +236,10 @@ func (w *world) hang(ctx context.Context, t *testing.T, match func(*http.Request
 		return true
 	}, jirafake.Fault{Kind: kind})
 	w.start(t, nil)
-	acked = w.fire(ctx, t, hanging)
+	for i := first; i < first+hanging; i++ {
+		w.mustPost(t, alert(i))
+		acked[marker(i)] = true
+	}
 	for range hanging {
 		select {
 		case <-came:
@@ -242,7 +247,6 @@ func (w *world) hang(ctx context.Context, t *testing.T, match func(*http.Request
 			t.Fatalf("the tracker was not asked; the server's log:\n%s", w.log())
 		}
 	}
-	return acked
 }
 
 // stopHanging stops the server, which has a limit of half a second for that, and
