@@ -171,6 +171,9 @@ func TestF17CutOff(t *testing.T) {
 	acked := map[string]bool{}
 	w.hang(ctx, t, jirafake.IsCreate, jirafake.HangAfter, 0, acked)
 	w.stopHanging(t, &r)
+	w.start(t, nil)
+	w.waitIdle(ctx, t) // so that only playbooks search below, nobody who looks an effect up
+	w.kill()
 	w.hang(ctx, t, jirafake.IsSearch, jirafake.Hang, hanging, acked)
 	w.stopHanging(t, &r)
 	w.start(t, nil)
