@@ -19,9 +19,7 @@ func TestF01NeedsTheLookUp(t *testing.T) {
 			if name != "cloud" && !*full {
 				t.Skip("NOT RUN: one kind of tracker shows it; -fault runs all")
 			}
-			if !*full {
-				t.Parallel()
-			}
+			smallTogether(t)
 			o.IndexLag, o.LoseAnswers, o.Webhooks.Off = jirafake.UniformLag(10*time.Millisecond, 50*time.Millisecond), 0.1, true
 			w := newWorld(t, o)
 			env := []string{childBlind + "=1"}

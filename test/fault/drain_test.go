@@ -22,6 +22,7 @@ const atOnce = 3
 // not ready, answers what it was asked, ends its steps and itself, and nothing is
 // lost. Every fifth time, a second signal ends it at once.
 func TestF17Drain(t *testing.T) {
+	smallTogether(t)
 	drains := 5
 	switch {
 	case *long:
@@ -72,6 +73,7 @@ func TestF17Drain(t *testing.T) {
 // delay alerts are still taken, and then nobody can connect any more. A request
 // that has begun is answered.
 func TestF17Readiness(t *testing.T) {
+	smallTogether(t)
 	w := newWorld(t, jirafake.Options{Seed: *seed})
 	w.configure(t, func(text string) string {
 		return strings.Replace(text, "server: {", "server: {drain_delay: 600ms, ", 1)
@@ -162,6 +164,7 @@ func (s *slowAlert) end(t *testing.T) int {
 // code 0, and no step has used an attempt. What had been sent is looked up, so
 // there is one ticket each.
 func TestF17CutOff(t *testing.T) {
+	smallTogether(t)
 	w := newWorld(t, jirafake.Options{Seed: *seed, Webhooks: jirafake.WebhookMode{Off: true}})
 	w.configure(t, func(text string) string {
 		return strings.Replace(text, "server: {", "server: {drain_limit: 500ms, ", 1)
@@ -197,6 +200,7 @@ func TestF17CutOff(t *testing.T) {
 
 // TestF17SecondSignal: a second signal does not wait for steps that hang.
 func TestF17SecondSignal(t *testing.T) {
+	smallTogether(t)
 	w := newWorld(t, jirafake.Options{Seed: *seed, Webhooks: jirafake.WebhookMode{Off: true}})
 	ctx := within(t)
 	acked := map[string]bool{}

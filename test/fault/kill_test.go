@@ -30,9 +30,7 @@ func TestF01Kill(t *testing.T) {
 	deaths := map[string]int{} // by point
 	for name, o := range sites() {
 		t.Run(name, func(t *testing.T) {
-			if !*full {
-				t.Parallel()
-			}
+			smallTogether(t)
 			o.IndexLag = jirafake.LognormalLag(30*time.Millisecond, 1.2, 5*time.Second)
 			o.LoseAnswers, o.LateProcessing, o.LateDelay = 0.02, 0.002, 300*time.Millisecond
 			o.Webhooks = hooks(name)

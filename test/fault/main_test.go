@@ -90,3 +90,11 @@ func serve(path string) error {
 	defer done()
 	return a.Stop(drain)
 }
+
+// smallTogether has runs of the small size go on at the same time, for they mostly
+// wait. At the other sizes the figures count.
+func smallTogether(t *testing.T) {
+	if !*full && !*long {
+		t.Parallel()
+	}
+}

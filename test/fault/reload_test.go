@@ -19,6 +19,7 @@ import (
 // changes nothing and says where it is wrong; a source's secret and a system's
 // credential are rotated. No request is refused, and no step fails.
 func TestF28Reload(t *testing.T) {
+	smallTogether(t)
 	rounds := 2
 	switch {
 	case *long:

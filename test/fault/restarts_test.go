@@ -11,6 +11,7 @@ import (
 // TestF30Storm is F30: the server is killed every 200 ms under load, so that it
 // hardly gets anything done. When that ends, it gets everything done.
 func TestF30Storm(t *testing.T) {
+	smallTogether(t)
 	lasts := 3 * time.Second
 	switch {
 	case *long:
