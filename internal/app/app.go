@@ -164,7 +164,7 @@ func (a *App) assemble(s *setup) {
 	a.instruct(s, &options)
 	a.queue = queue.New(queue.Options{
 		Backlog: a.store, Gates: gates{&a.setup}, Workers: c.Engine.Workers, Log: a.log, Clock: a.o.Clock,
-		Work: func(ctx context.Context, run int64) string { return a.engine.Work(ctx, run) },
+		Work: func(ctx context.Context, run int64) string { return a.engine.Work(ctx, run, nil).Parked },
 	})
 	options.Queue = a.queue
 	if a.o.Engine != nil {

@@ -75,7 +75,7 @@ func (e *Engine) Call(c Call) (run int64, err error) {
 	case duplicate && (made.Playbook != c.Action.ID || !bytes.Equal(made.Input, input)):
 		return 0, ErrKeyReused
 	case !duplicate:
-		e.o.Queue.Add(made.ID)
+		e.o.Queue.Added(made.ID)
 	}
 	return made.ID, nil
 }

@@ -51,9 +51,8 @@ func (x *exec) end(run record.Run, err error) string {
 	}
 	x.e.o.Metrics.Run(run.Playbook, string(run.State), now.Sub(run.CreatedAt))
 	faultpoint.Hit("engine.end.before")
-	if _, err := x.e.commit(c); err != nil {
-		x.e.o.Log.Error("ending a run", "run", run.ID, "error", err)
-		x.e.later(run.ID)
+	if _, err := x.commit(c); err != nil {
+		x.failed("ending a run", err)
 	}
 	faultpoint.Hit("engine.end.after")
 	x.e.freeSerial(run.ID)
@@ -111,8 +110,7 @@ func (x *exec) wait(run record.Run) (parkedOn string) {
 	same := old.State == run.State && old.WaitOn == run.WaitOn && old.WakeAt.Equal(run.WakeAt) && old.Why == run.Why && old.ToldWhy == run.ToldWhy
 	if !(same || w.recorded) || len(c.Steps) > 0 || len(effects) > 0 || len(c.Companions) > 0 {
 		if err := x.writeWait(c, effects); err != nil {
-			x.e.o.Log.Error("suspending a run", "run", run.ID, "error", err)
-			x.e.later(run.ID)
+			x.failed("suspending a run", err)
 			return ""
 		}
 	}
@@ -147,7 +145,7 @@ func (x *exec) writeWait(c record.Change, effects []*record.Effect) error {
 			c.Effect = f
 			break
 		}
-		done, err := x.e.commit(record.Change{Effect: f})
+		done, err := x.commit(record.Change{Effect: f})
 		if err != nil {
 			return err
 		}
@@ -156,7 +154,7 @@ func (x *exec) writeWait(c record.Change, effects []*record.Effect) error {
 	if proven {
 		c.Run.WakeAt, c.Run.WaitOn = time.Time{}, ""
 	}
-	done, err := x.e.commit(c)
+	done, err := x.commit(c)
 	faultpoint.Hit("engine.park.after")
 	if err == nil && (proven || done.Conflict) {
 		x.e.o.Queue.Add(x.run.ID)

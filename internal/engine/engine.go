@@ -42,8 +42,21 @@ type Journal interface {
 
 // Queue is told which runs can be worked on and when.
 type Queue interface {
+	// Add has runs worked on.
 	Add(runs ...int64)
+	// Added makes runs known that a transaction of the journal lets go on. A queue
+	// in the same database knows of them.
+	Added(runs ...int64)
+	// Schedule tells when the next run is due.
 	Schedule(at time.Time)
+}
+
+// Shared decides between the nodes that work on the same database.
+type Shared interface {
+	// TakeTurn lets the step do what only one may do at a time, unless another
+	// does. A step that has waited since the instant hears how the turn ended that
+	// it waited for, if that was a failure.
+	TakeTurn(name string, run int64, path string, since time.Time) (record.Turn, error)
 }
 
 // Gate admits actions on a connection; upstream.Governor is one. Enter returns a
@@ -69,6 +82,7 @@ type Connection struct {
 type Options struct {
 	Journal     Journal
 	Queue       Queue
+	Shared      Shared // nil: this process is the only one
 	Registry    *funnel.Registry
 	Connections map[string]*Connection
 	// Match returns the playbooks that run for a trigger's events.
@@ -152,6 +166,10 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the ledger: %w", err)
 	}
+	if e.o.Shared != nil { // the turns are in the database, and others may have them
+		e.armTeller(e.o.Clock().Add(e.live().TellAfter))
+		return nil
+	}
 	for _, effect := range unsure {
 		if effect.Serial != "" {
 			e.serial.take(effect.Serial, turn{run: effect.RunID, path: effect.Path})
@@ -186,28 +204,33 @@ func (e *Engine) Drain() {
 	}
 }
 
-// Work replays the run until it ends or has to wait. If it was parked on a
-// connection, the name is returned.
-func (e *Engine) Work(ctx context.Context, run int64) (parkedOn string) {
-	x := &exec{e: e, ctx: ctx, settings: e.live().Settings}
+// Work replays the run until it ends or has to wait. The lease is nil when this
+// process is the only one.
+func (e *Engine) Work(ctx context.Context, run int64, lease *record.Lease) (w record.Worked) {
+	x := &exec{e: e, ctx: ctx, lease: lease, settings: e.live().Settings}
 	if !e.hold(run, x) { // before reading, so that nobody changes the run in between
-		return ""
+		return record.Worked{Again: true}
 	}
 	defer e.letGo(run, x)
 	loaded, err := e.o.Journal.Load(ctx, run)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, record.ErrNotFound) {
 			e.o.Log.Error("loading a run", "run", run, "error", err)
+			if lease != nil {
+				return record.Worked{Again: true}
+			}
 			e.later(run)
 		}
-		return ""
+		return record.Worked{Again: ctx.Err() != nil}
 	}
 	if !loaded.Run.State.Live() || loaded.Run.WakeAt.After(e.o.Clock()) && !e.tellDue(loaded.Run) {
-		return ""
+		return record.Worked{}
 	}
 	x.load(loaded)
 	x.replay(e.body(loaded))
-	return x.conclude()
+	w.Parked = x.conclude()
+	w.Again = x.unfinished()
+	return w
 }
 
 // hold makes x the only one who works on the run, unless somebody does already or
@@ -261,12 +284,12 @@ func (e *Engine) commit(c record.Change) (record.Committed, error) {
 	if err != nil {
 		return done, fmt.Errorf("journalling: %w", err)
 	}
-	e.o.Queue.Add(done.Runnable...)
+	e.o.Queue.Added(done.Runnable...)
 	return done, nil
 }
 
 // ErrBusy says that a run is being worked on.
-var ErrBusy = errors.New("the run is being worked on")
+var ErrBusy = record.ErrBusy
 
 // Retry lets a failed run go on from the step that failed it.
 func (e *Engine) Retry(run int64) error {
@@ -314,7 +337,7 @@ func (e *Engine) cancelNow(run int64) error {
 	if err != nil {
 		return err
 	}
-	e.o.Queue.Add(woken...)
+	e.o.Queue.Added(woken...)
 	e.freeSerial(run)
 	e.leaveFlights(run)
 	return nil

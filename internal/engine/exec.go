@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -21,6 +22,7 @@ import (
 type exec struct {
 	e     *Engine
 	ctx   context.Context
+	lease *record.Lease // nil: this process is the only one
 	event record.Event
 	cause *record.Event
 
@@ -34,6 +36,8 @@ type exec struct {
 	aborted   error
 	cancelled bool
 	dropped   bool // the replay ends without a trace: the journal says where to go on
+	stopped   bool // it was dropped because the server stops or is in doubt about its lease
+	turns     map[string][]string // by path: what the step alone may do, with a shared database
 	progress  bool // a step has finished in this replay
 
 	// how the playbook function ended
@@ -148,8 +152,67 @@ func (x *exec) mayGoOn() {
 	draining := x.e.draining
 	x.e.mu.Unlock()
 	if draining || x.isCancelled() || x.ctx.Err() != nil {
-		x.drop()
+		x.stop()
 	}
+}
+
+// stop ends the replay because the server stops or the lease does: whoever works
+// on the run next goes on.
+func (x *exec) stop() {
+	x.mu.Lock()
+	x.stopped = true
+	x.mu.Unlock()
+	x.drop()
+}
+
+// unfinished reports whether the run has to be worked on again by somebody.
+func (x *exec) unfinished() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.dropped && (x.stopped || x.ctx.Err() != nil)
+}
+
+// least is how much of a lease must be left for a request that changes something
+// to be sent.
+const least = time.Second
+
+// mayBegin ends the replay unless enough of the lease is left: after it, another
+// node may do the same.
+func (x *exec) mayBegin() {
+	if x.ctx.Err() != nil || x.lease != nil && time.Until(x.lease.Until()) < least {
+		x.stop()
+	}
+}
+
+// commit writes a change under the lease.
+func (x *exec) commit(c record.Change) (record.Committed, error) {
+	if x.lease != nil {
+		c.RunID, c.Fence = x.run.ID, x.lease.Fence
+	}
+	return x.e.commit(c)
+}
+
+// failed reacts to a change that could not be written: the run goes on later,
+// unless it is not ours any more.
+func (x *exec) failed(what string, err error) {
+	if errors.Is(err, record.ErrFenced) {
+		x.e.o.Metrics.LeaseLost()
+		x.e.o.Log.Warn("a run is not ours any more: another node has it, or it was cancelled", "run", x.run.ID)
+		return
+	}
+	x.e.o.Log.Error(what, "run", x.run.ID, "error", err)
+	x.later()
+}
+
+// later has the run worked on again after a fault.
+func (x *exec) later() {
+	if x.lease == nil {
+		x.e.later(x.run.ID)
+		return
+	}
+	x.mu.Lock() // whoever ends the lease makes the next job
+	x.stopped, x.dropped = true, true
+	x.mu.Unlock()
 }
 
 // Step performs the call as the step of the path, or answers from the journal.
@@ -306,7 +369,8 @@ func (x *exec) journal(s *record.Step, c record.Change) record.Committed {
 		c.Run = &run
 	}
 	x.mu.Unlock()
-	done, err := x.e.commit(c)
+	x.endTurns(s, &c)
+	done, err := x.commit(c)
 	if err != nil {
 		x.broken(err)
 	}
@@ -321,8 +385,7 @@ func (x *exec) journal(s *record.Step, c record.Change) record.Committed {
 // broken ends the replay because the journal cannot be written: what is not in
 // it has not happened, and the run goes on when it can be.
 func (x *exec) broken(err error) {
-	x.e.o.Log.Error("a run stops because its journal cannot be written", "run", x.run.ID, "error", err)
-	x.e.later(x.run.ID)
+	x.failed("a run stops because its journal cannot be written", err)
 	x.drop()
 }
 

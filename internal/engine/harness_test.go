@@ -103,7 +103,7 @@ func (w *world) start() *world {
 	}
 	w.queue = queue.New(queue.Options{
 		Backlog: w.store, Gates: g, Workers: w.workers, Log: log,
-		Work: func(ctx context.Context, run int64) string { return w.engine.Work(ctx, run) },
+		Work: func(ctx context.Context, run int64) string { return w.engine.Work(ctx, run, nil).Parked },
 	})
 	o := engine.Options{
 		Journal: w.store, Queue: w.queue, Registry: registry, Connections: connections, Match: match,

@@ -91,7 +91,7 @@ func (x *exec) claim(s *record.Step, spec *funnel.ActionSpec, conn *Connection, 
 	faultpoint.Hit("engine.claim.before")
 	claimed, err := x.e.o.Journal.Claim(record.ClaimRequest{
 		Connection: conn.Name, Scope: c.Scope, Fingerprint: c.Fingerprint, Window: c.Window,
-		EffectKey: f.Key, Run: run, Step: *s, Now: now,
+		EffectKey: f.Key, Run: run, Step: *s, Now: now, Fence: x.fence(),
 		Repeat: func(outcome []byte, seen int, first, last time.Time) (out []byte, err error) {
 			defer func() {
 				if p := recover(); p != nil {
@@ -129,7 +129,7 @@ func (x *exec) takeTurn(s *record.Step, spec *funnel.ActionSpec, conn *Connectio
 		return x.fail(s, nil, funnel.Errorf(funnel.Invalid, "reading the input of %s: %w", spec.ID, err))
 	}
 	f.Serial = record.WaitSerial(conn.Name, name)
-	if holder, ok := x.e.serial.take(f.Serial, turn{run: x.run.ID, path: s.Path}); !ok {
+	if holder, ok := x.takeSerial(f.Serial, s.Path); !ok {
 		x.suspend(wait{on: f.Serial, why: fmt.Sprintf("run %d is writing the same thing", holder), step: s.Path})
 	}
 	return nil
@@ -171,6 +171,7 @@ func (x *exec) send(s *record.Step, spec *funnel.ActionSpec, conn *Connection, f
 		return x.reread(f)
 	}
 	*f = sent
+	x.mayBegin()
 	faultpoint.Hit("engine.request.before")
 	out, err := x.invoke(spec, conn, s, funnel.Attempt{Key: funnel.EffectKey(f.Key), Number: f.Attempt, Unproven: f.Unproven})
 	faultpoint.Hit("engine.request.after")
@@ -329,7 +330,9 @@ func (x *exec) confirm(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 		faultpoint.Hit("engine.emit.before")
 	}
 	if f.Serial != "" {
-		c.Release = append(c.Release, f.Serial)
+		if x.e.o.Shared == nil {
+			c.Release = append(c.Release, f.Serial)
+		}
 		defer faultpoint.Hit("engine.release.after")
 		defer func() { // after the commit; also when that fails, for a look-up needs no turn
 			x.e.o.Queue.Add(x.e.serial.free(f.Serial, turn{run: x.run.ID, path: s.Path})...)

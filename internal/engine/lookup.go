@@ -95,7 +95,7 @@ func (x *exec) pass(s *record.Step, conn *Connection) (leave func(error)) {
 		x.park(s, conn, blocked)
 	case x.ctx.Err() == nil:
 		x.e.o.Log.Error("entering a connection", "connection", conn.Name, "error", err)
-		x.e.later(x.run.ID)
+		x.later()
 	}
 	x.drop()
 	return nil
@@ -234,7 +234,7 @@ func (x *exec) fail(s *record.Step, f *record.Effect, err error) error {
 	s.State, s.Code, s.Error, s.FinishedAt, s.NextAt = record.Failed, string(e.Code), e.Error(), x.e.o.Clock(), time.Time{}
 	x.gotOn()
 	if x.journal(s, record.Change{Effect: f}).Conflict { // proven in the meantime
-		x.e.later(x.run.ID)
+		x.later()
 		x.drop()
 	}
 	x.e.o.Metrics.Step(s.Action, "failed", s.FinishedAt.Sub(s.StartedAt))

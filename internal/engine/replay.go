@@ -34,6 +34,6 @@ func (e *Engine) Replay(ctx context.Context, event int64, playbook string) ([]in
 	if err != nil {
 		return nil, err
 	}
-	e.o.Queue.Add(runs...)
+	e.o.Queue.Added(runs...)
 	return runs, nil
 }

@@ -73,6 +73,9 @@ func (l *serialLocks) held(run int64) map[string]turn {
 
 // freeSerial frees what an ended run still holds and wakes who waited for it.
 func (e *Engine) freeSerial(run int64) {
+	if e.o.Shared != nil {
+		return
+	}
 	held := e.serial.held(run)
 	if len(held) == 0 {
 		return

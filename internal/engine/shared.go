@@ -46,6 +46,9 @@ func (x *exec) askOnce(s *record.Step, spec *funnel.ActionSpec, conn *Connection
 	if out, ok := x.answerTo(s, conn, q, anew); ok {
 		return out, nil
 	}
+	if x.e.o.Shared != nil {
+		return x.askOnceOfAll(s, spec, conn, q, anew)
+	}
 	t := turn{run: x.run.ID, path: s.Path}
 	mine, failed, heir := x.e.flights.take(q.on, t)
 	if heir != 0 {
@@ -128,4 +131,8 @@ func (x *exec) keep(c *record.Change, spec *funnel.ActionSpec, conn *Connection,
 
 // leaveFlights takes an ended run out of all questions and has the runs worked on
 // that ask in its place.
-func (e *Engine) leaveFlights(run int64) { e.o.Queue.Add(e.flights.leave(run)...) }
+func (e *Engine) leaveFlights(run int64) {
+	if e.o.Shared == nil {
+		e.o.Queue.Add(e.flights.leave(run)...)
+	}
+}

@@ -21,6 +21,8 @@ type Metrics struct {
 	steps      *prometheus.CounterVec
 	stepTime   *prometheus.HistogramVec
 	unsure     prometheus.Counter
+	leaseLost  prometheus.Counter
+	takenOver  prometheus.Counter
 	lookups    *prometheus.CounterVec
 	accepting  prometheus.Histogram
 }
@@ -37,10 +39,12 @@ func New() *Metrics {
 		steps:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_steps_total", Help: "Ended steps by action and state."}, []string{"action", "state"}),
 		stepTime:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "funnel_step_seconds", Help: "From a step's start to its end, waits included.", Buckets: prometheus.ExponentialBuckets(0.005, 4, 10)}, []string{"action"}),
 		unsure:     prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_unsure_effects_total", Help: "Effects whose outcome was unknown and had to be looked up."}),
+		leaseLost:  prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_lease_lost_total", Help: "Runs that this node worked on when they passed to another node or were cancelled."}),
+		takenOver:  prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_taken_over_total", Help: "Runs that this node took over from nodes that did not answer any more."}),
 		lookups:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_lookups_total", Help: "Answered look-ups of what runs share, by connection and whether the connection was asked or another run's answer was at hand."}, []string{"connection", "from"}),
 		accepting:  prometheus.NewHistogram(prometheus.HistogramOpts{Name: "funnel_accept_seconds", Help: "From a delivery's arrival to its durable acceptance.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
 	}
-	m.registry.MustRegister(m.deliveries, m.denied, m.unmatched, m.runs, m.runTime, m.steps, m.stepTime, m.unsure, m.lookups, m.accepting,
+	m.registry.MustRegister(m.deliveries, m.denied, m.unmatched, m.runs, m.runTime, m.steps, m.stepTime, m.unsure, m.leaseLost, m.takenOver, m.lookups, m.accepting,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -109,6 +113,20 @@ func (m *Metrics) Lookup(connection string, kept bool) {
 			from = "cache"
 		}
 		m.lookups.WithLabelValues(connection, from).Inc()
+	}
+}
+
+// LeaseLost counts a run whose lease was lost while it was worked on.
+func (m *Metrics) LeaseLost() {
+	if m != nil {
+		m.leaseLost.Inc()
+	}
+}
+
+// TakenOver counts runs that were taken over from nodes that are gone.
+func (m *Metrics) TakenOver(n int) {
+	if m != nil {
+		m.takenOver.Add(float64(n))
 	}
 }
 

@@ -232,6 +232,9 @@ func (q *Queue) Add(runs ...int64) {
 	q.nudgeLocked(len(runs))
 }
 
+// Added is Add: nobody else knows of them.
+func (q *Queue) Added(runs ...int64) { q.Add(runs...) }
+
 func (q *Queue) nudge(n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

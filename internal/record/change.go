@@ -33,10 +33,13 @@ type Change struct {
 	Settle     *Ticket   // the claim to settle with the effect's outcome
 	Emit       *NewEvent // an event that the effect is
 	Companions []*Run    // runs to add that accompany this one
-	Free       []string  // turns of Run's that end
+	Free       []string  // turns of RunID's that end
+	// FreeCode and FreeError, if set, are the failure that the turns ended with.
+	FreeCode, FreeError string
 	Release    []string  // WaitOns whose runs go on
-	// RunID and Fence are those of the lease under which the change is made. With a
-	// lease that has passed to another, nothing is written: ErrFenced. Zero: none.
+	// RunID is the run that the change is of, and Fence that of the lease under
+	// which it is made. If the lease has passed to another, nothing is written:
+	// ErrFenced. Zero: there is none.
 	RunID, Fence int64
 }
 

@@ -18,6 +18,27 @@ type Node struct {
 	Seen      time.Duration // how long ago it was last seen, by the database's clock
 }
 
+// Turn is the answer to who wants to do what only one may do at a time.
+type Turn struct {
+	Mine   bool
+	Holder int64 // the run that has it
+	// Code and Error are how the turn failed that the caller waited for; then it is
+	// nobody's.
+	Code, Error string
+}
+
+// Lease is the right of a node to work on a run.
+type Lease struct {
+	Fence int64            // of what is written under it
+	Until func() time.Time // when it ends unless it is prolonged; with a monotonic clock
+}
+
+// Worked is how the work on a run ended.
+type Worked struct {
+	Parked string // the connection that it waits for, if it does
+	Again  bool   // it was interrupted: somebody has to go on
+}
+
 // TokenRequest asks whether a call to a connection may start.
 type TokenRequest struct {
 	Connection, Node string

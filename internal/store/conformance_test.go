@@ -47,7 +47,7 @@ type database interface {
 	Setting(string) ([]byte, error)
 	PutSetting(string, []byte) error
 	Ping(context.Context) error
-	TakeTurn(name string, run int64, path string) (int64, bool, error)
+	TakeTurn(name string, run int64, path string, since time.Time) (record.Turn, error)
 	Close() error
 }
 
@@ -93,7 +93,7 @@ func at(minutes int) time.Time {
 // turns to the engine's memory.
 func (f *fixture) turn(name string, run int64) {
 	f.Helper()
-	if _, ok, err := f.db.TakeTurn(name, run, "p"); !ok && !errors.Is(err, record.ErrEmbedded) {
+	if turn, err := f.db.TakeTurn(name, run, "p", at(0)); !turn.Mine && !errors.Is(err, record.ErrEmbedded) {
 		f.Fatalf("taking a turn: %v", err)
 	}
 }

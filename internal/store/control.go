@@ -54,6 +54,9 @@ func (s *Store) Skip(run int64, path string, now time.Time) error {
 		if n == 0 {
 			return missing(t, run)
 		}
+		if err := freeTurn(t, run, path); err != nil {
+			return err
+		}
 		return requeue(t, run, now)
 	})
 }

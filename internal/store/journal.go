@@ -71,7 +71,7 @@ func commit(t *tx, c record.Change) (out record.Committed, err error) {
 		out.Runnable = append(out.Runnable, more...)
 	}
 	for _, name := range c.Free {
-		if err := t.exec("DELETE FROM turn WHERE name = ? AND run_id = ?", name, c.RunID); err != nil {
+		if err := endTurn(t, name, c); err != nil {
 			return out, err
 		}
 	}

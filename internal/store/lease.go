@@ -66,15 +66,16 @@ func (s *Store) Begin(j record.Job, node string, lease time.Duration) (fence int
 	return fence, ok, err
 }
 
-// End gives the lease back. A run that was woken meanwhile gets its next job.
-func (s *Store) End(run, fence int64) error {
+// End gives the lease back. A run that was woken meanwhile gets its next job, and
+// one that somebody has to go on with.
+func (s *Store) End(run, fence int64, again bool) error {
 	return s.do(func(t *tx) error {
 		var woken bool
 		found, err := t.get("SELECT woken FROM run WHERE id = ? AND fence = ? FOR UPDATE", []any{run, fence}, &woken)
 		if err != nil || !found {
 			return err
 		}
-		if woken {
+		if woken || again {
 			t.wake(run)
 		}
 		return t.exec("UPDATE run SET lease_until = 0, node = '', woken = 0, called_at = 0 WHERE id = ?", run)
@@ -136,8 +137,11 @@ func (s *Store) TakeOver(limit int) (n int, err error) {
 	err = s.do(func(t *tx) error {
 		runs, err := t.ids("SELECT id FROM run WHERE lease_until > 0 AND lease_until <= "+databaseNow+" ORDER BY lease_until LIMIT ? FOR UPDATE SKIP LOCKED", limit)
 		n = len(runs)
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			return t.exec("DELETE FROM turn WHERE run_id = 0 AND failed_at < "+databaseNow+" - ?", keepFailure.Microseconds())
 		}
 		t.wake(runs...)
 		return t.exec("UPDATE run SET lease_until = 0, node = '', woken = 0, called_at = 0, fence = fence + 1 WHERE id = ANY(?)", runs)
@@ -179,6 +183,27 @@ func (s *Store) WakeParked(waitOn string, limit int) (n int, err error) {
 	return n, err
 }
 
+// WakeLost makes jobs for runs whose jobs are under way by the queue, and yet
+// nobody works on them: their node ended between the two. It returns how many.
+func (s *Store) WakeLost(jobs []record.Job) (n int, err error) {
+	err = s.do(func(t *tx) error {
+		n = 0
+		for _, j := range jobs {
+			var run int64
+			found, err := t.get("SELECT id FROM run WHERE id = ? AND live = 1 AND generation = ? AND lease_until = 0 FOR UPDATE", []any{j.Run, j.Generation}, &run)
+			if err != nil {
+				return err
+			}
+			if found {
+				t.wake(run)
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
 // Wake makes jobs for runs that are to be looked at for another reason.
 func (s *Store) Wake(runs ...int64) error {
 	if len(runs) == 0 {
@@ -187,21 +212,45 @@ func (s *Store) Wake(runs ...int64) error {
 	return s.do(func(t *tx) error { t.wake(runs...); return nil })
 }
 
-// TakeTurn lets a step do what only one may do at a time, unless another does:
-// then it returns that one's run.
-func (s *Store) TakeTurn(name string, run int64, path string) (holder int64, ok bool, err error) {
+// TakeTurn lets a step do what only one may do at a time, unless another does. A
+// step that has waited since the instant hears of a turn that failed meanwhile,
+// and does not get it; anybody else does.
+func (s *Store) TakeTurn(name string, run int64, path string, since time.Time) (out record.Turn, err error) {
 	if s.pg == nil {
-		return 0, false, record.ErrEmbedded
+		return out, record.ErrEmbedded
 	}
 	err = s.do(func(t *tx) error {
 		var at string
-		_, err := t.get("INSERT INTO turn (name, run_id, path) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING run_id, path",
-			[]any{name, run, path}, &holder, &at)
-		ok = holder == run && at == path
-		return err
+		var failed int64
+		out = record.Turn{}
+		_, err := t.get("INSERT INTO turn (name, run_id, path) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING run_id, path, failed_at, code, error",
+			[]any{name, run, path}, &out.Holder, &at, &failed, &out.Code, &out.Error)
+		switch {
+		case err != nil:
+			return err
+		case out.Holder != 0:
+			out.Mine = out.Holder == run && at == path
+			return nil
+		case failed >= micros(since):
+			return nil
+		}
+		out = record.Turn{Mine: true, Holder: run}
+		return t.exec("UPDATE turn SET run_id = ?, path = ?, failed_at = 0, code = '', error = '' WHERE name = ?", run, path, name)
 	})
-	return holder, ok, err
+	return out, err
 }
+
+// endTurn ends a turn of the run. The failure of a question is for all who wait
+// for its answer.
+func endTurn(t *tx, name string, c record.Change) error {
+	if c.FreeCode == "" || !strings.HasPrefix(name, "answer:") {
+		return t.exec("DELETE FROM turn WHERE name = ? AND run_id = ?", name, c.RunID)
+	}
+	return t.exec("UPDATE turn SET run_id = 0, path = '', failed_at = "+databaseNow+", code = ?, error = ? WHERE name = ? AND run_id = ?", c.FreeCode, c.FreeError, name, c.RunID)
+}
+
+// keepFailure is how long the failure of a question is kept for those who waited.
+const keepFailure = time.Hour
 
 // isTurn reports whether a run that waits for it waits for the end of a turn.
 func isTurn(waitOn string) bool {
@@ -215,7 +264,7 @@ func turnIsOver(t *tx, waitOn string) (bool, error) {
 		return false, nil
 	}
 	var holder int64
-	found, err := t.get("SELECT run_id FROM turn WHERE name = ? FOR SHARE", []any{waitOn}, &holder)
+	found, err := t.get("SELECT run_id FROM turn WHERE name = ? AND run_id <> 0 FOR SHARE", []any{waitOn}, &holder)
 	return err == nil && !found, err
 }
 
@@ -229,4 +278,17 @@ func freeTurns(t *tx, run int64) ([]int64, error) {
 		return nil, err
 	}
 	return release(t, names)
+}
+
+// freeTurn ends the turns of a step that was skipped.
+func freeTurn(t *tx, run int64, path string) error {
+	if !t.cluster {
+		return nil
+	}
+	names, err := t.names("DELETE FROM turn WHERE run_id = ? AND path = ? RETURNING name", run, path)
+	if err != nil {
+		return err
+	}
+	_, err = release(t, names)
+	return err
 }

@@ -22,7 +22,10 @@ CREATE TABLE node (
 CREATE TABLE turn (
   name TEXT PRIMARY KEY,
   run_id BIGINT NOT NULL,
-  path TEXT NOT NULL
+  path TEXT NOT NULL,
+  failed_at BIGINT NOT NULL DEFAULT 0,
+  code TEXT NOT NULL DEFAULT '',
+  error TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX turn_run ON turn (run_id);
 
