@@ -25,7 +25,7 @@ import (
 	"github.com/funnelsec/funnel/internal/httpapi"
 	"github.com/funnelsec/funnel/internal/intake"
 	"github.com/funnelsec/funnel/internal/metrics"
-	"github.com/funnelsec/funnel/internal/queue"
+	"github.com/funnelsec/funnel/internal/record"
 	"github.com/funnelsec/funnel/internal/secret"
 	"github.com/funnelsec/funnel/internal/store"
 )
@@ -40,6 +40,9 @@ type Options struct {
 	Clock    func() time.Time
 	// Engine, if set, changes the engine's options before it is made; for tests.
 	Engine func(*engine.Options)
+	// UnsafeDatabase accepts a PostgreSQL that answers before it has flushed; for
+	// tests.
+	UnsafeDatabase bool
 }
 
 // Bounds on open connections, in all and for each caller that is not this
@@ -53,9 +56,10 @@ type App struct {
 	secrets []secret.Secret
 	output  *swap // what the log is written to
 	store   *store.Store
+	node    record.Node // this one, with a shared database
 	tokens  *auth.Tokens
 	metrics *metrics.Metrics
-	queue   *queue.Queue
+	queue   runs
 	engine  *engine.Engine
 	intake  *intake.Intake
 	gauged  map[string]bool // the gauges that there are
@@ -90,7 +94,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	a := &App{o: o, metrics: metrics.New(), started: o.Clock(), gauged: map[string]bool{}, output: &swap{}}
 	a.output.set(secret.NewHandler(o.Log, secret.NewRedactor()))
 	a.log = slog.New(a.output)
-	if a.store, err = store.Open(o.Config.Data); err != nil {
+	if err = a.openStore(ctx); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -104,8 +108,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 			err = errors.Join(err, a.store.Close())
 		}
 	}()
-	var created string
-	a.tokens, created, err = auth.Open(o.Config.Data, o.Clock)
+	created, err := a.openTokens()
 	if err != nil {
 		return nil, fmt.Errorf("opening the API tokens: %w", err)
 	}
@@ -121,7 +124,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.restoreQuotas(s.links); err != nil {
 		return nil, err
 	}
-	a.assemble(s)
+	if err := a.assemble(s); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -154,7 +159,7 @@ func (a *App) settings(c *config.Config) (map[string][]byte, error) {
 // match returns the playbooks that run for a trigger's events at the moment.
 func (a *App) match(trigger string) []string { return a.setup.Load().byTrigger[trigger] }
 
-func (a *App) assemble(s *setup) {
+func (a *App) assemble(s *setup) (err error) {
 	c := s.config
 	options := engine.Options{
 		Journal: a.store, Registry: a.o.Registry, Match: a.match,
@@ -162,11 +167,13 @@ func (a *App) assemble(s *setup) {
 		Clock:  a.o.Clock, Log: a.log, Metrics: a.metrics,
 	}
 	a.instruct(s, &options)
-	a.queue = queue.New(queue.Options{
-		Backlog: a.store, Gates: gates{&a.setup}, Workers: c.Engine.Workers, Log: a.log, Clock: a.o.Clock,
-		Work: func(ctx context.Context, run int64) string { return a.engine.Work(ctx, run, nil).Parked },
-	})
+	if a.queue, err = a.newQueue(c); err != nil {
+		return err
+	}
 	options.Queue = a.queue
+	if a.shared() {
+		options.Shared = a.store
+	}
 	if a.o.Engine != nil {
 		a.o.Engine(&options)
 	}
@@ -175,7 +182,7 @@ func (a *App) assemble(s *setup) {
 		l.governor.OnFree(func() { a.queue.Freed(name) })
 	}
 	a.intake = intake.New(intake.Options{
-		Inbox: a.store, Sources: s.sources, Match: a.match, Wake: a.queue.Add, Clock: a.o.Clock, Log: a.log, Metrics: a.metrics, Observe: s.observe(),
+		Inbox: a.store, Sources: s.sources, Match: a.match, Wake: a.queue.Added, Clock: a.o.Clock, Log: a.log, Metrics: a.metrics, Observe: s.observe(),
 	})
 	a.gauges(s.links)
 	host, _, _ := net.SplitHostPort(c.Server.Listen)
@@ -187,6 +194,7 @@ func (a *App) assemble(s *setup) {
 		Intake: a.intake, Reader: a.store, Control: a.engine, Caller: a.engine, Status: a.Status, Ready: a.ready, Tokens: a.tokens, Metrics: a.metrics,
 		Registry: a.o.Registry, Version: a.o.Version, AllowedHosts: hosts, PublicURL: c.Server.PublicURL, Clock: a.o.Clock, Log: a.log, BehindProxy: c.Server.BehindProxy,
 	})
+	return nil
 }
 
 // gates tells the queue how many callers a connection takes.
@@ -220,6 +228,9 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.watch()
 	a.background(func() { a.every(ctx, time.Minute) })
+	if a.shared() {
+		a.background(func() { a.syncTokens(ctx) })
+	}
 	listen, err := net.Listen("tcp", a.o.Config.Server.Listen)
 	if err != nil {
 		return fmt.Errorf("listening on %s: %w", a.o.Config.Server.Listen, err)

@@ -252,6 +252,8 @@ func restart(running, now *config.Config) (changed []string) {
 	for name, differs := range map[string]bool{
 		"server":         !reflect.DeepEqual(running.Server, now.Server),
 		"data":           running.Data != now.Data,
+		"database":       !reflect.DeepEqual(running.Database.URL, now.Database.URL) || running.Database.From.Ref != now.Database.From.Ref,
+		"cluster":        running.Cluster != now.Cluster,
 		"engine.workers": running.Engine.Workers != now.Engine.Workers,
 	} {
 		if differs {

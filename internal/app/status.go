@@ -9,12 +9,20 @@ import (
 	"time"
 
 	"github.com/funnelsec/funnel/internal/httpapi"
+	"github.com/funnelsec/funnel/internal/queue"
 	"github.com/funnelsec/funnel/internal/upstream"
 )
 
 // Status returns how the connections do.
-func (a *App) Status(context.Context) httpapi.Status {
+func (a *App) Status(ctx context.Context) httpapi.Status {
 	s := httpapi.Status{StartedAt: a.started.UTC(), Config: a.configStatus()}
+	nodes, err := a.store.Nodes(ctx)
+	if err != nil {
+		a.log.Error("reading the nodes", "error", err)
+	}
+	for _, n := range nodes {
+		s.Nodes = append(s.Nodes, httpapi.Node{Node: n, Self: n.ID == a.node.ID})
+	}
 	for name, l := range a.setup.Load().links {
 		if name != notifyConnection {
 			s.Connections = append(s.Connections, httpapi.Connection{State: l.governor.State(), Unmet: l.unmet()})
@@ -43,6 +51,9 @@ func (a *App) ready(ctx context.Context) []string {
 	if err := a.store.Ping(ctx); err != nil {
 		a.log.Error("not ready", "error", err)
 		return []string{"database"}
+	}
+	if q, ok := a.queue.(*queue.River); ok && !q.Alive() {
+		return []string{"database: this node's lease has run out"}
 	}
 	return nil
 }

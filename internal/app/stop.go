@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/funnelsec/funnel/internal/queue"
 )
 
 // lastWait is for steps that were cut off to notice it.
@@ -26,7 +28,6 @@ func (a *App) Stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, server.DrainLimit)
 	defer cancel()
-	a.engine.Drain()
 	err := a.drain(ctx)
 	a.cancel()
 	a.wg.Wait()
@@ -38,6 +39,7 @@ func (a *App) Stop(ctx context.Context) error {
 func (a *App) drain(ctx context.Context) error {
 	finished := make(chan struct{})
 	go func() { a.queue.Stop(); close(finished) }()
+	a.engine.Drain()
 	var err error
 	if a.server != nil { // nil: it could not listen
 		err = a.server.Shutdown(ctx)
@@ -53,6 +55,9 @@ func (a *App) drain(ctx context.Context) error {
 	}
 	a.log.Warn("steps under way are cut off; they go on at the next start")
 	a.cancel()
+	if q, ok := a.queue.(*queue.River); ok {
+		q.Interrupt()
+	}
 	select {
 	case <-finished:
 		return err

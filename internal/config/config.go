@@ -15,6 +15,8 @@ import (
 type Config struct {
 	Server      Server
 	Data        string // directory of the database; default "data". A relative path starts at the file's directory
+	Database    Database
+	Cluster     Cluster
 	Connections map[string]Connection
 	Sources     map[string]Source
 	Playbooks   map[string]Playbook // a playbook that is not named here is enabled and has no options
@@ -116,6 +118,7 @@ func defaults() *Config {
 	return &Config{
 		Server:      Server{Listen: "127.0.0.1:8080", DrainLimit: 25 * time.Second},
 		Data:        "data",
+		Cluster:     Cluster{Lease: 15 * time.Second},
 		Connections: map[string]Connection{},
 		Sources:     map[string]Source{},
 		Playbooks:   map[string]Playbook{},

@@ -75,6 +75,8 @@ func (r *reader) config(c *Config) {
 	if !filepath.IsAbs(c.Data) {
 		c.Data = filepath.Join(filepath.Dir(r.doc.name), c.Data)
 	}
+	r.database(top.get("database"), &c.Database)
+	r.cluster(top.get("cluster"), &c.Cluster)
 	r.each(top.get("connections"), "connections", "connection", func(name string, at entry, o *object) {
 		c.Connections[name] = r.connection(c, name, at, o)
 	})

@@ -35,10 +35,10 @@ type exec struct {
 	waits     []wait
 	aborted   error
 	cancelled bool
-	dropped   bool // the replay ends without a trace: the journal says where to go on
-	stopped   bool // it was dropped because the server stops or is in doubt about its lease
+	dropped   bool                // the replay ends without a trace: the journal says where to go on
+	stopped   bool                // it was dropped because the server stops or is in doubt about its lease
 	turns     map[string][]string // by path: what the step alone may do, with a shared database
-	progress  bool // a step has finished in this replay
+	progress  bool                // a step has finished in this replay
 
 	// how the playbook function ended
 	returned bool

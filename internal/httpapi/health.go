@@ -18,6 +18,7 @@ type Status struct {
 	StartedAt   time.Time
 	Config      ConfigStatus
 	Connections []Connection
+	Nodes       []Node // with a shared database
 }
 
 // ConfigStatus is which configuration the server works by.
@@ -26,6 +27,22 @@ type ConfigStatus struct {
 	Error        string    // of the latest reload, if it failed
 	ErrorAt      time.Time // when it did
 	NeedsRestart []string  // what changed in the file and is read at the start only
+}
+
+// Node is a server that shares the database.
+type Node struct {
+	record.Node
+	Self bool // this one
+}
+
+// NodeView tells how a node does.
+type NodeView struct {
+	ID        string    `json:"id" doc:"Different after each start"`
+	Name      string    `json:"name" doc:"The machine's name and the port, or as configured" example:"funnel-1:8080"`
+	Version   string    `json:"version" doc:"The node's version"`
+	StartedAt time.Time `json:"started_at" doc:"When it started"`
+	Seen      float64   `json:"seen_seconds" doc:"How long ago it was last heard of"`
+	Self      bool      `json:"self,omitempty" doc:"The node that answers"`
 }
 
 // Connection is what the server knows about a connection.
@@ -44,6 +61,7 @@ type StatusView struct {
 	Attention   int              `json:"needs_attention" doc:"Failed runs, for a person to retry, skip or cancel"`
 	Unmatched   int              `json:"unmatched_events" doc:"Events that no playbook ran for"`
 	Connections []ConnectionView `json:"connections" doc:"The outside systems"`
+	Nodes       []NodeView       `json:"nodes,omitempty" doc:"The servers that share the database, of the last day; absent with SQLite"`
 }
 
 // ConfigView tells which configuration the server works by.
@@ -153,6 +171,9 @@ func (s *server) viewStatus(ctx context.Context) (StatusView, error) {
 	}
 	if sum.OldestWaiting > 0 {
 		v.Queue.Oldest = optional(time.UnixMicro(sum.OldestWaiting))
+	}
+	for _, n := range now.Nodes {
+		v.Nodes = append(v.Nodes, NodeView{n.ID, n.Name, n.Version, n.StartedAt.UTC(), n.Seen.Round(time.Millisecond).Seconds(), n.Self})
 	}
 	for _, c := range now.Connections {
 		view := viewConnection(c, parked[record.WaitConnection(c.Connection)])

@@ -36,7 +36,7 @@ type Change struct {
 	Free       []string  // turns of RunID's that end
 	// FreeCode and FreeError, if set, are the failure that the turns ended with.
 	FreeCode, FreeError string
-	Release    []string  // WaitOns whose runs go on
+	Release             []string // WaitOns whose runs go on
 	// RunID is the run that the change is of, and Fence that of the lease under
 	// which it is made. If the lease has passed to another, nothing is written:
 	// ErrFenced. Zero: there is none.

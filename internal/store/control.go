@@ -118,3 +118,22 @@ func (s *Store) PutSetting(name string, value []byte) error {
 		return t.exec("INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
 	})
 }
+
+// ChangeSetting replaces a small fact by what change makes of it (nil if there is
+// none), unless that is nil. Nobody else changes it in between.
+func (s *Store) ChangeSetting(name string, change func([]byte) []byte) error {
+	return s.do(func(t *tx) error {
+		var value []byte
+		if _, err := t.get(t.locked("SELECT value FROM setting WHERE name = ?"), []any{name}, &value); err != nil {
+			return err
+		}
+		next := change(value)
+		if next == nil {
+			return nil
+		}
+		if value == nil { // two that insert it collide, and the second tries again
+			return t.exec("INSERT INTO setting (name, value) VALUES (?, ?)", name, next)
+		}
+		return t.exec("UPDATE setting SET value = ? WHERE name = ?", next, name)
+	})
+}

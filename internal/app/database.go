@@ -1,0 +1,159 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/funnelsec/funnel/internal/auth"
+	"github.com/funnelsec/funnel/internal/config"
+	"github.com/funnelsec/funnel/internal/queue"
+	"github.com/funnelsec/funnel/internal/record"
+	"github.com/funnelsec/funnel/internal/store"
+)
+
+// runs is the queue: the embedded one, or River's.
+type runs interface {
+	Add(runs ...int64)
+	Added(runs ...int64)
+	Schedule(at time.Time)
+	Freed(connection string)
+	Depth() (ready, working int)
+	Start(ctx context.Context) error
+	Stop()
+}
+
+// shared reports whether other nodes may work on the same database.
+func (a *App) shared() bool { return a.store.Pool() != nil }
+
+// openStore opens SQLite, or the shared database.
+func (a *App) openStore(ctx context.Context) (err error) {
+	c := a.o.Config
+	if !c.Database.Shared() {
+		a.store, err = store.Open(c.Data)
+		return err
+	}
+	url, err := c.ResolveDatabase()
+	if err != nil {
+		return err
+	}
+	a.saw(url)
+	enqueue, err := queue.Enqueuer()
+	if err != nil {
+		return err
+	}
+	a.node = record.Node{ID: newNodeID(), Name: nodeName(c), Version: a.o.Version, StartedAt: a.started}
+	a.store, err = store.OpenPostgres(ctx, store.Postgres{URL: url.Reveal(), Enqueue: enqueue, Migrate: queue.Migrate, Unsafe: a.o.UnsafeDatabase})
+	return err
+}
+
+func newNodeID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails, see its documentation
+	return hex.EncodeToString(b[:])
+}
+
+func nodeName(c *config.Config) string {
+	if c.Cluster.Node != "" {
+		return c.Cluster.Node
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	_, port, _ := net.SplitHostPort(c.Server.Listen)
+	return net.JoinHostPort(host, port)
+}
+
+func (a *App) newQueue(c *config.Config) (runs, error) {
+	if !a.shared() {
+		return queue.New(queue.Options{
+			Backlog: a.store, Gates: gates{&a.setup}, Workers: c.Engine.Workers, Log: a.log, Clock: a.o.Clock,
+			Work: func(ctx context.Context, run int64) string { return a.engine.Work(ctx, run, nil).Parked },
+		}), nil
+	}
+	return queue.NewRiver(queue.RiverOptions{
+		Cluster: a.store, Pool: a.store.Pool(), Node: a.node, Lease: c.Cluster.Lease, Gates: gates{&a.setup}, Workers: c.Engine.Workers, Log: a.log, Metrics: a.metrics,
+		Work: func(ctx context.Context, run int64, l *record.Lease) record.Worked { return a.engine.Work(ctx, run, l) },
+	})
+}
+
+// tokensSetting is the name of the stored API tokens, the same for all nodes.
+const tokensSetting = "api_tokens"
+
+// openTokens opens the API tokens: those of the data directory or, with a shared
+// database, of all nodes.
+func (a *App) openTokens() (created string, err error) {
+	dir := a.o.Config.Data
+	if a.shared() {
+		if err := a.adoptTokens(); err != nil {
+			return "", err
+		}
+	}
+	if a.tokens, created, err = auth.Open(dir, a.o.Clock); err != nil || !a.shared() {
+		return created, err
+	}
+	if err := a.shareTokens(); err != nil {
+		return "", err
+	}
+	ours, err := auth.Export(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := a.adoptTokens(); err != nil {
+		return "", err
+	}
+	kept, err := auth.Export(dir)
+	if err != nil || !bytes.Equal(ours, kept) { // another node was first, and has shown its token
+		created = ""
+	}
+	return created, err
+}
+
+// adoptTokens takes over the tokens of the database if they are newer than ours.
+func (a *App) adoptTokens() error {
+	raw, err := a.store.Setting(tokensSetting)
+	if err != nil || raw == nil {
+		return err
+	}
+	return auth.Import(a.o.Config.Data, raw)
+}
+
+// shareTokens stores our tokens if they are newer than those of the database.
+func (a *App) shareTokens() error {
+	raw, err := auth.Export(a.o.Config.Data)
+	if err != nil {
+		return err
+	}
+	return a.store.ChangeSetting(tokensSetting, func(stored []byte) []byte {
+		if stored != nil && !auth.Newer(raw, stored) {
+			return nil
+		}
+		return raw
+	})
+}
+
+// syncTokens keeps the tokens of all nodes the same: the newest are everybody's.
+func (a *App) syncTokens(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := a.shareTokens()
+		if err == nil {
+			err = a.adoptTokens()
+		}
+		if err != nil {
+			a.log.Error("sharing the API tokens with the other nodes", "error", fmt.Errorf("%w", err))
+		}
+	}
+}
