@@ -157,7 +157,7 @@ func work(t *testing.T, s *store.Store, runs int, w *world) float64 {
 	q := queue.New(queue.Options{
 		Backlog: s, Gates: gate{governor}, Workers: workers, Log: log,
 		Work: func(ctx context.Context, run int64) string {
-			parked := e.Work(ctx, run)
+			parked := e.Work(ctx, run, nil).Parked
 			if parked == "" && left.Add(-1) == 0 {
 				close(finished)
 			}

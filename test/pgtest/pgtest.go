@@ -147,10 +147,22 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Start starts the server and returns when it answers.
+// Start starts the server and returns when it answers. After a kill, the parts of
+// the old one may still be ending: then it is tried again.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err := s.start()
+	for deadline := time.Now().Add(20 * time.Second); errors.Is(err, errEnded) && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Millisecond)
+		err = s.start()
+	}
+	return err
+}
+
+var errEnded = errors.New("PostgreSQL ended at its start")
+
+func (s *Server) start() error {
 	log, err := os.OpenFile(s.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -184,7 +196,7 @@ func (s *Server) Start() error {
 		case err := <-ended:
 			text, _ := os.ReadFile(s.Log())
 			s.cmd = nil
-			return fmt.Errorf("PostgreSQL ended at its start: %w\n%s", err, text)
+			return fmt.Errorf("%w: %w\n%s", errEnded, err, text)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
