@@ -129,7 +129,10 @@ func (a *App) link(ctx context.Context, name string, in funnel.Integration, m ma
 	}
 	l := &link{governor: upstream.NewGovernor(name, limits, a.o.Clock), made: m}
 	var way engine.Gate = l.governor
-	if l.counted = countedEach(limits); l.counted {
+	switch l.counted = countedEach(limits); {
+	case a.store != nil && a.shared(): // nil: the connections are only checked
+		way = &sharedGate{Governor: l.governor, a: a, name: name, limits: limits, longest: 2 * limits.Timeout}
+	case l.counted:
 		way = &gate{Governor: l.governor, put: func(s upstream.State) error { return a.putQuota(name, s) }}
 	}
 	// An action may make several exchanges, such as reading before writing.

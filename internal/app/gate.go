@@ -71,6 +71,9 @@ func (a *App) putQuota(name string, s upstream.State) error {
 
 // restoreQuotas takes over what the last process used up.
 func (a *App) restoreQuotas(links map[string]*link) error {
+	if a.shared() { // the database counts
+		return nil
+	}
 	for name, l := range links {
 		raw, err := a.store.Setting(quotaSetting(name))
 		if err != nil {
@@ -86,6 +89,9 @@ func (a *App) restoreQuotas(links map[string]*link) error {
 
 // keepQuotas stores the use of limits that are not stored with each call.
 func (a *App) keepQuotas(last map[string]int) {
+	if a.shared() {
+		return
+	}
 	for name, l := range a.setup.Load().links {
 		s := l.governor.Keep()
 		if l.counted || s.QuotaLimit == 0 || last[name] == s.QuotaUsed {

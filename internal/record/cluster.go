@@ -41,12 +41,14 @@ type Worked struct {
 
 // TokenRequest asks whether a call to a connection may start.
 type TokenRequest struct {
-	Connection, Node string
-	Rate             int // calls in Per; zero: no limit
-	Per              time.Duration
-	Daily            int           // calls in a UTC day; zero: no limit
-	Concurrency      int           // calls at the same time; zero: no limit
-	Longest          time.Duration // a call is taken for ended after so long
+	Connection  string
+	Node        string        // that makes the call
+	Lease       time.Duration // a node that is not heard of for so long makes no calls any more
+	Rate        int           // calls in Per; zero: no limit
+	Per         time.Duration
+	Daily       int           // calls in a UTC day; zero: no limit
+	Concurrency int           // calls at the same time; zero: no limit
+	Longest     time.Duration // a call is taken for ended after so long
 }
 
 // Token is the right to make a call, or until when there is none.
@@ -54,13 +56,15 @@ type Token struct {
 	Granted bool
 	ID      int64 // for GiveToken
 	Until   time.Time
+	Wait    time.Duration // until then, by the database's clock
 	Why     string
 }
 
-// Call is the end of a call: what it says about the next ones.
+// Ended is the end of a call, with what it says about the next ones.
 type Ended struct {
-	Connection, Node string
-	ID               int64
-	PausedUntil      time.Time // until when the other side wants to be left alone; zero: it does not say
-	PausedWhy        string
+	Connection  string
+	ID          int64
+	Unused      bool      // the call was not made
+	PausedUntil time.Time // until when the other side wants to be left alone; zero: it does not say
+	PausedWhy   string
 }

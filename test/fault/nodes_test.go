@@ -44,6 +44,9 @@ func TestF20Nodes(t *testing.T) {
 		"killed": func(_ *cluster, n *node) { n.kill() },
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "cut off" && !*full {
+				t.Skip("NOT RUN: a stopped and a killed node show it; -fault runs all")
+			}
 			smallTogether(t)
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 			defer cancel()
