@@ -117,6 +117,38 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 
 // The pragmas must hold on the writer's own connection, also after it was
 // opened anew.
+// TestOlderVersionWorksBesideNewer: a schema to which a newer version has only
+// added is no reason to refuse.
+func TestOlderVersionWorksBesideNewer(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	for _, c := range []struct {
+		version, compatible int
+		refused             bool
+	}{{998, 4, false}, {999, 999, true}} {
+		s, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.do(func(t *tx) error {
+			return t.exec("INSERT INTO schema_version (version, applied_at, compatible) VALUES (?, 0, ?)", c.version, c.compatible)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s, err = Open(dir)
+		if refused := errors.Is(err, ErrNewer); refused != c.refused || err != nil && !refused {
+			t.Errorf("a schema of version %d that works with %d: %v", c.version, c.compatible, err)
+		}
+		if err == nil {
+			_ = s.Close()
+		}
+	}
+}
+
 func TestWriterIsDurable(t *testing.T) {
 	t.Parallel()
 	s := opened(t)
