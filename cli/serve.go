@@ -67,6 +67,9 @@ func (p *program) serveUntil(ctx context.Context, path string, handler slog.Hand
 		return exitError{exitConfig, err}
 	}
 	a, err := app.New(ctx, app.Options{Config: c, Registry: p.registry, Version: Version(), Log: handler, Notices: p.err})
+	if errors.Is(err, app.ErrAway) { // nothing to mend here: a supervisor may try again
+		return exitError{exitFailed, err}
+	}
 	if err != nil {
 		return exitError{exitConfig, err}
 	}

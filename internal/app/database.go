@@ -1,11 +1,10 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
+	"errors"
 	"net"
 	"os"
 	"time"
@@ -48,9 +47,27 @@ func (a *App) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	a.node = record.Node{ID: newNodeID(), Name: nodeName(c), Version: a.o.Version, StartedAt: a.started}
-	a.store, err = store.OpenPostgres(ctx, store.Postgres{URL: url.Reveal(), Enqueue: enqueue, Migrate: queue.Migrate, Unsafe: a.o.UnsafeDatabase})
-	return err
+	o := store.Postgres{URL: url.Reveal(), Enqueue: enqueue, Migrate: queue.Migrate, Unsafe: a.o.UnsafeDatabase}
+	for end := time.Now().Add(databasePatience); ; {
+		a.store, err = store.OpenPostgres(ctx, o)
+		if !errors.Is(err, store.ErrAway) || time.Now().After(end) {
+			return err
+		}
+		a.log.Warn("waiting for the database", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
+
+// databasePatience is how long a node waits for a database that does not answer
+// when it starts: both may have been started by the same power cut.
+const databasePatience = 20 * time.Second
+
+// ErrAway says that the database did not answer: the same start may succeed later.
+var ErrAway = store.ErrAway
 
 func newNodeID() string {
 	var b [8]byte
@@ -87,54 +104,56 @@ func (a *App) newQueue(c *config.Config) (runs, error) {
 const tokensSetting = "api_tokens"
 
 // openTokens opens the API tokens: those of the data directory or, with a shared
-// database, of all nodes.
+// database, of all nodes. Of nodes that start at the same moment, the first one's
+// token counts, and it alone is shown.
 func (a *App) openTokens() (created string, err error) {
 	dir := a.o.Config.Data
 	if a.shared() {
-		if err := a.adoptTokens(); err != nil {
+		if err := a.adoptTokens(false); err != nil {
 			return "", err
 		}
 	}
-	if a.tokens, created, err = auth.Open(dir, a.o.Clock); err != nil || !a.shared() {
+	if a.tokens, created, err = auth.Open(dir, a.o.Clock); err != nil || created == "" || !a.shared() {
 		return created, err
-	}
-	if err := a.shareTokens(); err != nil {
-		return "", err
 	}
 	ours, err := auth.Export(dir)
 	if err != nil {
 		return "", err
 	}
-	if err := a.adoptTokens(); err != nil {
-		return "", err
+	first := false
+	err = a.store.ChangeSetting(tokensSetting, func(stored []byte) []byte {
+		if first = stored == nil; first {
+			return ours
+		}
+		return nil
+	})
+	if err != nil || first {
+		return created, err
 	}
-	kept, err := auth.Export(dir)
-	if err != nil || !bytes.Equal(ours, kept) { // another node was first, and has shown its token
-		created = ""
-	}
-	return created, err
+	return "", a.adoptTokens(true)
 }
 
-// adoptTokens takes over the tokens of the database if they are newer than ours.
-func (a *App) adoptTokens() error {
+// adoptTokens takes over the tokens of the database if they are newer than ours,
+// or anyway.
+func (a *App) adoptTokens(anyway bool) error {
 	raw, err := a.store.Setting(tokensSetting)
 	if err != nil || raw == nil {
 		return err
 	}
-	return auth.Import(a.o.Config.Data, raw)
+	return auth.Import(a.o.Config.Data, raw, anyway)
 }
 
 // shareTokens stores our tokens if they are newer than those of the database.
 func (a *App) shareTokens() error {
-	raw, err := auth.Export(a.o.Config.Data)
+	ours, err := auth.Export(a.o.Config.Data)
 	if err != nil {
 		return err
 	}
 	return a.store.ChangeSetting(tokensSetting, func(stored []byte) []byte {
-		if stored != nil && !auth.Newer(raw, stored) {
+		if stored != nil && !auth.Newer(ours, stored) {
 			return nil
 		}
-		return raw
+		return ours
 	})
 }
 
@@ -150,10 +169,10 @@ func (a *App) syncTokens(ctx context.Context) {
 		}
 		err := a.shareTokens()
 		if err == nil {
-			err = a.adoptTokens()
+			err = a.adoptTokens(false)
 		}
 		if err != nil {
-			a.log.Error("sharing the API tokens with the other nodes", "error", fmt.Errorf("%w", err))
+			a.log.Error("sharing the API tokens with the other nodes", "error", err)
 		}
 	}
 }

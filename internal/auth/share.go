@@ -33,8 +33,8 @@ func peek(dir string) (*Tokens, error) {
 }
 
 // Import makes exported tokens those of the data directory, unless it has newer
-// ones.
-func Import(dir string, exported []byte) error {
+// ones and anyway is false.
+func Import(dir string, exported []byte, anyway bool) error {
 	var c content
 	if err := json.Unmarshal(exported, &c); err != nil || c.Version != 1 || len(c.Tokens) == 0 {
 		return errors.New("reading the tokens of the other nodes: they are damaged or of a newer version")
@@ -44,7 +44,7 @@ func Import(dir string, exported []byte) error {
 		return err
 	}
 	defer func() { _ = t.root.Close() }()
-	if len(t.kept) > 0 && !latest(c.Tokens).After(latest(t.kept)) {
+	if !anyway && len(t.kept) > 0 && !latest(c.Tokens).After(latest(t.kept)) {
 		return nil
 	}
 	unlock, err := t.lock()

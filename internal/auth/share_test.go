@@ -40,20 +40,23 @@ func TestShare(t *testing.T) {
 	if !auth.Newer(export(other), export(one)) || auth.Newer(export(one), export(other)) {
 		t.Error("which tokens are the newer ones is not told right")
 	}
-	if err := auth.Import(other, export(one)); err != nil {
+	if err := auth.Import(other, export(one), false); err != nil {
 		t.Fatal(err)
 	}
 	if !verify(second, newer) || verify(second, older) {
 		t.Error("older tokens replaced newer ones")
 	}
-	if err := auth.Import(one, export(other)); err != nil {
+	if err := auth.Import(one, export(other), false); err != nil {
 		t.Fatal(err)
 	}
 	first, created := open(one)
 	if created != "" || !verify(first, newer) || verify(first, older) {
 		t.Errorf("the newer tokens do not count on the other node (created %q)", created)
 	}
-	if err := auth.Import(one, []byte("{}")); err == nil {
+	if err := auth.Import(other, export(other), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := auth.Import(one, []byte("{}"), true); err == nil {
 		t.Error("damaged tokens are taken over")
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/funnelsec/funnel/internal/secret"
@@ -62,17 +63,24 @@ func checkDatabase(s string) (what, hint string) {
 	if _, has := u.User.Password(); has {
 		return "must not hold a password", "put the whole URL into an environment variable or a file and write ${env:FUNNEL_DATABASE} or ${file:PATH}"
 	}
-	return CheckDatabaseTLS(u)
+	return checkDatabaseTLS(u)
 }
 
-// CheckDatabaseTLS says what is wrong with how a database is reached: over a
-// network, only by TLS that proves who answers.
-func CheckDatabaseTLS(u *url.URL) (what, hint string) {
-	host := u.Hostname()
-	if h := u.Query().Get("host"); h != "" {
-		host = h
+// checkDatabaseTLS says what is wrong with how a database is reached: over a
+// network, only by TLS that proves who answers. There may be several hosts.
+func checkDatabaseTLS(u *url.URL) (what, hint string) {
+	hosts := u.Query().Get("host")
+	if hosts == "" {
+		for at := range strings.SplitSeq(u.Host, ",") {
+			hosts += "," + (&url.URL{Host: at}).Hostname()
+		}
+		hosts = hosts[1:]
 	}
-	if loopbackHost(host) || len(host) > 0 && host[0] == '/' || u.Query().Get("sslmode") == "verify-full" {
+	near := true
+	for host := range strings.SplitSeq(hosts, ",") {
+		near = near && (loopbackHost(host) || strings.HasPrefix(host, "/"))
+	}
+	if near || u.Query().Get("sslmode") == "verify-full" {
 		return "", ""
 	}
 	return "is reached over a network without proof of who answers", "add ?sslmode=verify-full, and &sslrootcert=PATH if the authority is your own"
@@ -91,7 +99,7 @@ func (c *Config) ResolveDatabase() (secret.Secret, error) {
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return s, c.at(c.Database.From, "database: what the reference holds is not the URL of a PostgreSQL", "")
 	}
-	if what, hint := CheckDatabaseTLS(u); what != "" {
+	if what, hint := checkDatabaseTLS(u); what != "" {
 		return s, c.at(c.Database.From, "database "+what, hint)
 	}
 	return s, nil

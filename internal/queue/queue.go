@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,10 +87,9 @@ func (q *Queue) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading what runs wait for: %w", err)
 	}
-	const prefix = "connection:"
 	for on := range counts {
-		if len(on) > len(prefix) && on[:len(prefix)] == prefix {
-			q.parked[on[len(prefix):]] = 1
+		if connection, ok := strings.CutPrefix(on, record.WaitConnection("")); ok {
+			q.parked[connection] = 1
 		}
 	}
 	parked := slices.Sorted(maps.Keys(q.parked)) // before the workers, who change it

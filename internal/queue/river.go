@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -290,9 +291,8 @@ func (q *River) watch(ctx context.Context) {
 		}
 		counts, err2 := q.o.Cluster.WaitCounts(ctx)
 		for on := range counts {
-			const prefix = "connection:"
-			if len(on) > len(prefix) && on[:len(prefix)] == prefix {
-				q.Freed(on[len(prefix):])
+			if connection, ok := strings.CutPrefix(on, record.WaitConnection("")); ok {
+				q.Freed(connection)
 			}
 		}
 		if err := errors.Join(err, err2, q.wakeLost(ctx)); err != nil && ctx.Err() == nil {

@@ -94,7 +94,7 @@ func (s *Store) GiveToken(e record.Ended) error {
 }
 
 func lockGate(t *tx, connection string) (*gateRow, error) {
-	if err := t.exec("INSERT INTO gate (connection, calls, inside, day, used, paused_until, paused_why) VALUES (?, '[]', '', 0, 0, 0, '') ON CONFLICT DO NOTHING", connection); err != nil {
+	if err := t.exec("INSERT INTO gate (connection, calls, day, used, paused_until, paused_why) VALUES (?, '[]', 0, 0, 0, '') ON CONFLICT DO NOTHING", connection); err != nil {
 		return nil, err
 	}
 	var g gateRow

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +47,21 @@ func pgBounds() map[string]string {
 	}
 }
 
+// ErrAway says that the database does not answer, or not yet: it is worth another
+// try.
+var ErrAway = errors.New("the database does not answer")
+
+// away reports whether an error of connecting may pass by itself: nobody answers,
+// or the server starts, stops or has no place left (classes 57 and 53).
+func away(err error) bool {
+	var failed *pgconn.ConnectError
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		return strings.HasPrefix(said.Code, "57P") || said.Code == "53300"
+	}
+	return errors.As(err, &failed) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // postgres writes to PostgreSQL.
 type postgres struct {
 	o    Postgres
@@ -57,7 +71,8 @@ type postgres struct {
 
 // OpenPostgres connects to the database and creates or upgrades its tables. A
 // database that a newer version has changed for good is refused (ErrNewer), and a
-// server that would acknowledge what is not on its disk.
+// server that would acknowledge what is not on its disk. ErrAway is worth another
+// try.
 func OpenPostgres(ctx context.Context, o Postgres) (*Store, error) {
 	c, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
@@ -77,6 +92,9 @@ func OpenPostgres(ctx context.Context, o Postgres) (*Store, error) {
 	p := &postgres{o: o, pool: pool}
 	if err := p.prepare(ctx); err != nil {
 		pool.Close()
+		if away(err) {
+			err = fmt.Errorf("%w: %w", ErrAway, err)
+		}
 		return nil, fmt.Errorf("opening the database at %s:%d: %w", c.ConnConfig.Host, c.ConnConfig.Port, err)
 	}
 	read := stdlib.OpenDBFromPool(pool)
@@ -288,13 +306,8 @@ func numbers01(args []any) []any {
 	return args
 }
 
-var numberedQueries sync.Map // by the query with question marks
-
 // numbered writes $1, $2 … for the question marks of a statement.
 func numbered(query string) string {
-	if v, ok := numberedQueries.Load(query); ok {
-		return v.(string)
-	}
 	var b strings.Builder
 	n := 0
 	for _, c := range query {
@@ -305,6 +318,5 @@ func numbered(query string) string {
 		}
 		b.WriteRune(c)
 	}
-	numberedQueries.Store(query, b.String())
 	return b.String()
 }

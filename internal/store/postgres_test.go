@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -83,4 +84,39 @@ func TestPostgresConforms(t *testing.T) {
 		}
 		return store.OpenPostgres(t.Context(), store.Postgres{URL: urls[dir], Unsafe: true})
 	})
+}
+
+// TestUnsafeServerIsRefused: a server that answers before it has flushed would
+// lose what we acknowledge.
+func TestUnsafeServerIsRefused(t *testing.T) {
+	t.Parallel()
+	s, err := store.OpenPostgres(t.Context(), store.Postgres{URL: postgres.database(t)}) // fsync is off there
+	if err == nil {
+		_ = s.Close()
+		t.Fatal("it is accepted")
+	}
+	if text := err.Error(); !strings.Contains(text, "fsync is off") || !strings.Contains(text, "set fsync = on") || errors.Is(err, store.ErrAway) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestAway tells a database that does not answer from one that will not have us.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	url := postgres.database(t)
+	for name, c := range map[string]struct {
+		url  string
+		away bool
+	}{
+		"nobody listens":   {"postgres://funnel@127.0.0.1:1/funnel?sslmode=disable", true},
+		"no such database": {strings.Replace(url, "?sslmode", "_not?sslmode", 1), false},
+	} {
+		s, err := store.OpenPostgres(t.Context(), store.Postgres{URL: c.url, Unsafe: true})
+		if err == nil {
+			_ = s.Close()
+		}
+		if err == nil || errors.Is(err, store.ErrAway) != c.away {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

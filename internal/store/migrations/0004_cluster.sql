@@ -29,12 +29,11 @@ CREATE TABLE turn (
 );
 CREATE INDEX turn_run ON turn (run_id);
 
--- a connection's bounds, for all nodes; calls holds when those end that count
--- for the rate, inside how many are under way at each node
+-- what all nodes together have used of a connection's bounds; calls is a list, as
+-- JSON, of those under way and those that count still for the rate
 CREATE TABLE gate (
   connection TEXT PRIMARY KEY,
   calls TEXT NOT NULL,
-  inside TEXT NOT NULL,
   day BIGINT NOT NULL,
   used BIGINT NOT NULL,
   paused_until BIGINT NOT NULL,
