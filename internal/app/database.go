@@ -116,11 +116,19 @@ func (a *App) openTokens() (created string, err error) {
 	if a.tokens, created, err = auth.Open(dir, a.o.Clock); err != nil || created == "" || !a.shared() {
 		return created, err
 	}
-	ours, err := auth.Export(dir)
-	if err != nil {
+	if first, err := a.firstTokens(); err != nil || !first {
 		return "", err
 	}
-	first := false
+	return created, nil
+}
+
+// firstTokens makes the token that was just created that of all nodes, unless
+// another node was first: then its token takes the place of ours.
+func (a *App) firstTokens() (first bool, err error) {
+	ours, err := auth.Export(a.o.Config.Data)
+	if err != nil {
+		return false, err
+	}
 	err = a.store.ChangeSetting(tokensSetting, func(stored []byte) []byte {
 		if first = stored == nil; first {
 			return ours
@@ -128,9 +136,9 @@ func (a *App) openTokens() (created string, err error) {
 		return nil
 	})
 	if err != nil || first {
-		return created, err
+		return first, err
 	}
-	return "", a.adoptTokens(true)
+	return false, a.adoptTokens(true)
 }
 
 // adoptTokens takes over the tokens of the database if they are newer than ours,

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/funnelsec/funnel"
+	"github.com/funnelsec/funnel/internal/auth"
 	"github.com/funnelsec/funnel/internal/config"
+	"github.com/funnelsec/funnel/internal/store"
 	"github.com/funnelsec/funnel/test/pgtest"
 )
 
@@ -117,4 +119,45 @@ func TestNodesShareTheToken(t *testing.T) {
 	}
 	stop(nodes[1])
 	stop(nodes[2])
+}
+
+// TestFirstTokenCounts: of two nodes that made a token before they knew of each
+// other, the first one's counts, although the other's is newer.
+func TestFirstTokenCounts(t *testing.T) {
+	t.Parallel()
+	database := shareDatabase(t)
+	var nodes []*App
+	var tokens []string
+	for range 2 {
+		db, err := store.OpenPostgres(t.Context(), store.Postgres{URL: database, Unsafe: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		a := &App{o: Options{Config: &config.Config{Data: t.TempDir()}}, store: db}
+		if err := os.Chmod(a.o.Config.Data, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		opened, created, err := auth.Open(a.o.Config.Data, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = opened.Close() })
+		a.tokens, nodes, tokens = opened, append(nodes, a), append(tokens, created)
+	}
+	for i, a := range nodes {
+		if first, err := a.firstTokens(); err != nil || first != (i == 0) {
+			t.Fatalf("node %d is first: %v (%v)", i, first, err)
+		}
+	}
+	for i, a := range nodes {
+		if err := errors.Join(a.shareTokens(), a.adoptTokens(false)); err != nil { // as every two seconds
+			t.Fatal(err)
+		}
+		for j, token := range tokens {
+			if _, ok := a.tokens.Verify(http.Header{"Authorization": {"Bearer " + token}}); ok != (j == 0) {
+				t.Errorf("node %d knows token %d: %v", i, j, ok)
+			}
+		}
+	}
 }

@@ -16,6 +16,7 @@ func TestDatabase(t *testing.T) {
 		"postgresql://funnel@db.example.com/funnel?sslmode=verify-full":   "",
 		"postgres://funnel@127.0.0.1,localhost:5433/funnel":               "",
 		"postgres://funnel@127.0.0.1,db.example.com/funnel":               "without proof of who answers",
+		"postgres://funnel@db.example.com,127.0.0.1/funnel":               "without proof of who answers",
 		"postgres:///funnel?host=/run,db.example.com":                     "without proof of who answers",
 		"${env:FUNNEL_DATABASE}":                                          "",
 		"postgres://funnel@db.example.com/funnel":                         "without proof of who answers",

@@ -212,22 +212,26 @@ func (w *way) pass(to, from net.Conn) {
 // metric returns the sum of a figure over the nodes that answer.
 func (c *cluster) metric(name string) (sum float64) {
 	for _, n := range c.nodes {
-		res, err := http.Get(n.server + "/metrics")
-		if err != nil {
-			continue
-		}
-		text, _ := io.ReadAll(res.Body)
-		_ = res.Body.Close()
-		for line := range strings.Lines(string(text)) {
-			var v float64
-			if rest, ok := strings.CutPrefix(line, name+" "); ok {
-				if _, err := fmt.Sscan(rest, &v); err == nil {
-					sum += v
-				}
-			}
-		}
+		sum += figure(n, name)
 	}
 	return sum
+}
+
+// figure returns a figure of the node, 0 if it does not answer within a second.
+func figure(n *node, name string) (v float64) {
+	client := http.Client{Timeout: time.Second}
+	res, err := client.Get(n.server + "/metrics")
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, _ := io.ReadAll(res.Body)
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			_, _ = fmt.Sscan(rest, &v)
+		}
+	}
+	return v
 }
 
 // finish lets the load end and judges.

@@ -25,23 +25,21 @@ func during() time.Duration {
 	return lease + lease/2
 }
 
-// TestF20Nodes torments one node of three after another under load: one is cut off
-// from the database while it still reaches all else, one is stopped for longer
-// than its lease and goes on, one is killed for good. Others finish its runs
-// without anyone's help, and nothing is made twice.
+// TestF20Nodes torments one node of three after another under load, at a moment at
+// which it works on runs: one is cut off from the database while it still reaches
+// all else, one is stopped for longer than its lease and goes on, one is killed for
+// good. Others finish its runs without anyone's help, and nothing is made twice.
 func TestF20Nodes(t *testing.T) {
-	for name, torment := range map[string]func(*cluster, *node){
-		"cut off": func(_ *cluster, n *node) {
+	for name, torment := range map[string]func(*testing.T, *node) (end func()){
+		"cut off": func(_ *testing.T, n *node) func() {
 			n.way.cut(true)
-			pause(during())
-			n.way.cut(false)
+			return func() { n.way.cut(false) }
 		},
-		"stopped": func(_ *cluster, n *node) {
-			_ = n.process.cmd.Process.Signal(syscall.SIGSTOP)
-			pause(during())
-			_ = n.process.cmd.Process.Signal(syscall.SIGCONT)
+		"stopped": func(t *testing.T, n *node) func() {
+			n.process.signal(t, syscall.SIGSTOP)
+			return func() { n.process.signal(t, syscall.SIGCONT) }
 		},
-		"killed": func(_ *cluster, n *node) { n.kill() },
+		"killed": func(_ *testing.T, n *node) func() { n.kill(); return func() {} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "cut off" && !*full {
@@ -51,15 +49,38 @@ func TestF20Nodes(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 			defer cancel()
 			c := newCluster(t, faulty(), 3)
-			l := c.startLoad(ctx, t, 12, 50_000, false)
-			pause(lease / 2)
-			torment(c, c.nodes[1])
+			l := c.startLoad(ctx, t, 24, 50_000, false)
+			c.awaitBusy(ctx, t, c.nodes[1])
+			before := c.metric("funnel_taken_over_total")
+			began := time.Now()
+			end := torment(t, c.nodes[1])
+			for c.metric("funnel_taken_over_total") == before {
+				if ctx.Err() != nil {
+					t.Fatal("nobody took the node's runs over")
+				}
+				pause(10 * time.Millisecond)
+			}
+			taken := time.Since(began)
+			pause(during() - taken)
+			end()
 			pause(lease)
 			r := c.finish(ctx, t, "F20 node "+name, l)
-			taken, lost := c.metric("funnel_taken_over_total"), c.metric("funnel_lease_lost_total")
-			r.note("%.0f runs taken over, %.0f leases lost by those who had them", taken, lost)
+			r.p99 = taken
+			r.note("%.0f runs taken over, %.0f leases lost by those who had them; p99 is from the fault to the first run taken over",
+				c.metric("funnel_taken_over_total"), c.metric("funnel_lease_lost_total"))
+			r.aim(taken < lease+5*time.Second, "taken over within a lease + 5 s")
 			r.mustBeClean(t)
 		})
+	}
+}
+
+// awaitBusy returns when the node works on runs.
+func (c *cluster) awaitBusy(ctx context.Context, t *testing.T, n *node) {
+	t.Helper()
+	for figure(n, "funnel_queue_working") < 3 {
+		if ctx.Err() != nil {
+			t.Fatal("the node never worked on 3 runs")
+		}
 	}
 }
 
