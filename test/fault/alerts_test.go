@@ -32,15 +32,9 @@ func (w *world) fireBodies(ctx context.Context, t *testing.T, n int, alert func(
 			defer all.Done()
 			client := &http.Client{Timeout: 10 * time.Second}
 			for i := range work {
-				body := alert(i)
-				for ctx.Err() == nil && !w.post(client, body) {
-					select {
-					case <-time.After(20 * time.Millisecond):
-					case <-ctx.Done():
-					}
-				}
+				ok := w.postUntilAcked(ctx, client, alert(i))
 				mu.Lock()
-				acked[marker(i)] = ctx.Err() == nil
+				acked[marker(i)] = ok
 				mu.Unlock()
 			}
 		}()
@@ -64,6 +58,18 @@ func (w *world) post(client *http.Client, body []byte) bool {
 	}
 	_ = res.Body.Close()
 	return res.StatusCode/100 == 2
+}
+
+// postUntilAcked sends the alert until it is acknowledged, false if ctx ends before.
+func (w *world) postUntilAcked(ctx context.Context, client *http.Client, body []byte) bool {
+	for !w.post(client, body) {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 func marker(i int) string { return fmt.Sprintf("marker-%05d", i) }

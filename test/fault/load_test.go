@@ -80,16 +80,10 @@ func (l *load) deliver(ctx context.Context, t *testing.T, client *http.Client, i
 			t.Error(err)
 		}
 	}
-	body := alert(i)
 	l.ledger.sent(t, marker(i))
-	for !l.w.post(client, body) {
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return
-		}
+	if l.w.postUntilAcked(ctx, client, alert(i)) {
+		l.ledger.acked(t, marker(i))
 	}
-	l.ledger.acked(t, marker(i))
 }
 
 // stop sends nothing new and returns the acknowledged alerts when all that were
