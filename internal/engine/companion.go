@@ -126,6 +126,11 @@ func (e *Engine) tellWaiting() {
 	e.mu.Lock()
 	e.tellAt = time.Time{}
 	draining := e.draining
+	if wait := e.told.Add(tellRest).Sub(e.o.Clock()); wait > 0 && !draining {
+		e.mu.Unlock()
+		e.armTeller(e.o.Clock().Add(wait))
+		return
+	}
 	e.mu.Unlock()
 	if draining {
 		return
@@ -137,17 +142,29 @@ func (e *Engine) tellWaiting() {
 		e.armTeller(now.Add(e.live().TellAfter))
 		return
 	}
-	for _, r := range runs { // the longest waiting first
+	var told []int64
+	next := now.Add(tellPause) // for the next ones, when these have told
+	for _, r := range runs {   // the longest waiting first
 		if due := r.WaitSince.Add(e.live().TellAfter); due.After(now) {
-			e.armTeller(due)
-			return
+			next = due
+			break
 		}
-		e.o.Queue.Add(r.ID)
+		told = append(told, r.ID)
 	}
-	if len(runs) > 0 { // the next ones when these have told
-		e.armTeller(now.Add(tellPause))
+	if len(told) > 0 {
+		e.mu.Lock()
+		e.told = now
+		e.mu.Unlock()
+		e.o.Queue.Add(told...)
+	}
+	if len(runs) > 0 {
+		e.armTeller(next)
 	}
 }
+
+// tellRest is how long the engine rests at least after it had runs tell: those that
+// have not come to it yet would be found again.
+const tellRest = time.Second
 
 // tellPause is how long those who tell have before the next ones are looked at.
 const tellPause = 10 * time.Second

@@ -143,6 +143,7 @@ type Engine struct {
 	draining bool
 	teller   *time.Timer
 	tellAt   time.Time
+	told     time.Time // when runs were last made to tell
 }
 
 // New returns an engine.

@@ -33,12 +33,14 @@ const (
 	listenPause = 20 * time.Millisecond // between two fetches
 	pollEvery   = time.Second           // for jobs of which no word came, and for what is due
 	lostAfter   = 20 * time.Second      // a fetched job has begun by then
+	searchEvery = 30 * time.Second      // for jobs that the table has lost
 	batch       = 200
 )
 
 // runArgs are a job's: one job is one run, at one of the times at which it can go
 // on. A job of an earlier generation than the run's does nothing, so it does not
-// matter if there are several.
+// matter if there are several; a run that is woken again before its job is taken
+// gets no other.
 type runArgs struct {
 	Run        int64 `json:"run"`
 	Generation int64 `json:"generation"`
@@ -57,6 +59,7 @@ type Cluster interface {
 	WakeDue(limit int) (int, error)
 	WakeParked(waitOn string, limit int) (int, error)
 	WakeLost(jobs []record.Job) (int, error)
+	WakeForgotten(before time.Time, limit int) (int, error)
 	Wake(runs ...int64) error
 	WaitCounts(ctx context.Context) (map[string]int, error)
 }
@@ -278,6 +281,7 @@ func (q *River) wakeFreed(ctx context.Context) {
 func (q *River) watch(ctx context.Context) {
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
+	searched := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -294,6 +298,10 @@ func (q *River) watch(ctx context.Context) {
 			if connection, ok := strings.CutPrefix(on, record.WaitConnection("")); ok {
 				q.Freed(connection)
 			}
+		}
+		if time.Since(searched) >= searchEvery {
+			searched = time.Now()
+			err = errors.Join(err, q.wakeForgotten(ctx))
 		}
 		if err := errors.Join(err, err2, q.wakeLost(ctx)); err != nil && ctx.Err() == nil {
 			q.o.Log.Error("looking for runs that nobody works on", "error", err)
@@ -313,6 +321,21 @@ func (q *River) wakeLost(ctx context.Context) error {
 		return err
 	}
 	_, err = q.o.Cluster.WakeLost(jobs)
+	return err
+}
+
+// wakeForgotten finds runs whose job is not in the table any more: each was made
+// before the oldest job that is.
+func (q *River) wakeForgotten(ctx context.Context) error {
+	var oldest time.Time
+	if err := q.o.Pool.QueryRow(ctx, `SELECT COALESCE(MIN(created_at), now()) FROM river_job
+		WHERE queue = $1 AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')`, queueName).Scan(&oldest); err != nil {
+		return err
+	}
+	n, err := q.o.Cluster.WakeForgotten(oldest.Add(-lostAfter), batch)
+	if n > 0 {
+		q.o.Log.Warn("runs had lost their place in the queue and got a new one", "runs", n)
+	}
 	return err
 }
 

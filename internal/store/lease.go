@@ -55,13 +55,15 @@ func (s *Store) Begin(j record.Job, node string, lease time.Duration) (fence int
 		switch {
 		case err != nil:
 			return err
-		case !found || !live || generation != j.Generation:
+		case !found || generation != j.Generation:
 			return nil
+		case !live: // should a person have it go on, it needs a job again
+			return t.exec("UPDATE run SET begun = generation WHERE id = ?", j.Run)
 		case busy:
 			return t.exec("UPDATE run SET woken = 1 WHERE id = ?", j.Run)
 		}
 		fence, ok = have+1, true
-		return t.exec("UPDATE run SET fence = ?, node = ?, woken = 0, lease_until = "+databaseNow+" + ? WHERE id = ?", fence, node, lease.Microseconds(), j.Run)
+		return t.exec("UPDATE run SET begun = generation, fence = ?, node = ?, woken = 0, lease_until = "+databaseNow+" + ? WHERE id = ?", fence, node, lease.Microseconds(), j.Run)
 	})
 	return fence, ok, err
 }
@@ -78,7 +80,7 @@ func (s *Store) End(run, fence int64, again bool) error {
 		if woken || again {
 			t.wake(run)
 		}
-		return t.exec("UPDATE run SET lease_until = 0, node = '', woken = 0, called_at = 0 WHERE id = ?", run)
+		return t.exec("UPDATE run SET lease_until = 0, node = '', woken = 0 WHERE id = ?", run)
 	})
 }
 
@@ -144,7 +146,7 @@ func (s *Store) TakeOver(limit int) (n int, err error) {
 			return t.exec("DELETE FROM turn WHERE run_id = 0 AND failed_at < "+databaseNow+" - ?", keepFailure.Microseconds())
 		}
 		t.wake(runs...)
-		return t.exec("UPDATE run SET lease_until = 0, node = '', woken = 0, called_at = 0, fence = fence + 1 WHERE id = ANY(?)", runs)
+		return t.exec("UPDATE run SET lease_until = 0, node = '', woken = 0, fence = fence + 1 WHERE id = ANY(?)", runs)
 	})
 	return n, err
 }
@@ -164,42 +166,46 @@ func (s *Store) WakeDue(limit int) (n int, err error) {
 	return n, err
 }
 
-// calledFor is for how long a parked run that was called is not called again. It
-// is parked in the table until it gets on; who works on it ends the call.
-const calledFor = 30 * time.Second
-
-// WakeParked makes jobs for the oldest runs that wait for the same thing.
+// WakeParked makes jobs for the oldest runs that wait for the same thing and have
+// none yet.
 func (s *Store) WakeParked(waitOn string, limit int) (n int, err error) {
 	err = s.do(func(t *tx) error {
-		runs, err := t.ids("SELECT id FROM run WHERE live = 1 AND wait_on = ? AND called_at <= "+databaseNow+" - ? ORDER BY wake_at, id LIMIT ? FOR UPDATE SKIP LOCKED",
-			waitOn, calledFor.Microseconds(), limit)
+		runs, err := t.ids("SELECT id FROM run WHERE live = 1 AND wait_on = ? AND lease_until = 0 AND begun >= generation ORDER BY wake_at, id LIMIT ? FOR UPDATE SKIP LOCKED",
+			waitOn, limit)
 		n = len(runs)
-		if err != nil || n == 0 {
-			return err
-		}
 		t.wake(runs...)
-		return t.exec("UPDATE run SET called_at = "+databaseNow+" WHERE id = ANY(?)", runs)
+		return err
 	})
 	return n, err
 }
 
-// WakeLost makes jobs for runs whose jobs are under way by the queue, and yet
-// nobody works on them: their node ended between the two. It returns how many.
+// WakeLost makes jobs for runs whose job was taken and never begun, for its node
+// ended between the two. It returns how many.
 func (s *Store) WakeLost(jobs []record.Job) (n int, err error) {
 	err = s.do(func(t *tx) error {
 		n = 0
 		for _, j := range jobs {
-			var run int64
-			found, err := t.get("SELECT id FROM run WHERE id = ? AND live = 1 AND generation = ? AND lease_until = 0 FOR UPDATE", []any{j.Run, j.Generation}, &run)
+			lost, err := t.ids("UPDATE run SET begun = generation WHERE id = ? AND live = 1 AND generation = ? AND begun < generation AND lease_until = 0 RETURNING id", j.Run, j.Generation)
 			if err != nil {
 				return err
 			}
-			if found {
-				t.wake(run)
-				n++
-			}
+			t.wake(lost...)
+			n += len(lost)
 		}
 		return nil
+	})
+	return n, err
+}
+
+// WakeForgotten makes jobs for runs that have none although one was made for them
+// before the instant: then the queue's table has lost it. It returns how many.
+func (s *Store) WakeForgotten(before time.Time, limit int) (n int, err error) {
+	err = s.do(func(t *tx) error {
+		runs, err := t.ids("UPDATE run SET begun = generation WHERE id IN (SELECT id FROM run WHERE live = 1 AND begun < generation AND lease_until = 0 AND queued_at < ? ORDER BY queued_at LIMIT ? FOR UPDATE SKIP LOCKED) RETURNING id",
+			micros(before), limit)
+		n = len(runs)
+		t.wake(runs...)
+		return err
 	})
 	return n, err
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,9 +12,6 @@ import (
 
 	"github.com/funnelsec/funnel/internal/faultpoint"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // ErrNewer says that a newer Funnel has written the database.
 var ErrNewer = errors.New("the database was written by a newer version of Funnel")
@@ -44,7 +40,7 @@ func migrate(db schema) error {
 	if _, err := t.get("SELECT COALESCE(MAX(version), 0) FROM schema_version", nil, &have); err != nil {
 		return err
 	}
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	files, err := fs.Glob(migrations, "*/*.sql")
 	if err != nil {
 		return err
 	}

@@ -206,13 +206,22 @@ func (p *postgres) once(ctx context.Context, fn func(*tx) error) (err error) {
 	})
 }
 
-// enqueue makes the jobs of the runs that the transaction lets go on. A new
-// generation takes the earlier jobs of the run out of force.
+// enqueue makes the jobs of the runs that the transaction lets go on. A run that
+// somebody works on is looked at once more when that has ended, and one whose job
+// is on its way needs no other: whoever takes that job locks the row after this
+// transaction, and sees what it wrote. So there are never more jobs than runs,
+// however often they are woken.
 func (p *postgres) enqueue(ctx context.Context, db pgx.Tx, runs []int64) error {
 	if len(runs) == 0 {
 		return nil
 	}
-	rows, err := db.Query(ctx, "UPDATE run SET generation = generation + 1 WHERE id = ANY($1) AND live = 1 RETURNING id, generation", runs)
+	rows, err := db.Query(ctx, `WITH woken AS (
+			SELECT id, lease_until > 0 AS busy, begun < generation AS pending FROM run WHERE id = ANY($1) AND live = 1 ORDER BY id FOR UPDATE
+		), later AS (
+			UPDATE run SET woken = 1 FROM woken WHERE run.id = woken.id AND busy
+		)
+		UPDATE run SET generation = generation + 1, queued_at = `+databaseNow+` FROM woken WHERE run.id = woken.id AND NOT busy AND NOT pending
+		RETURNING run.id, run.generation`, runs)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (c *cluster) add(t *testing.T, i int, database string) *node {
 	}
 	w := newWay(t, u.Host)
 	u.Host = w.address()
-	n := &node{world: &world{jira: c.jira, directory: c.directory, server: "http://" + address, dir: t.TempDir()}, way: w}
+	n := &node{world: &world{jira: c.jira, directory: c.directory, server: "http://" + address, dir: t.TempDir(), program: c.program}, way: w}
 	n.config = filepath.Join(n.dir, "funnel.yaml")
 	text, err := os.ReadFile(c.config)
 	if err != nil {

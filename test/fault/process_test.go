@@ -32,7 +32,7 @@ func (w *world) launch(t *testing.T, env []string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
+	cmd := exec.Command(w.program)
 	cmd.Env = append(os.Environ(), childConfig+"="+w.config, "FAULT_JIRA="+jirafake.DefaultToken, "FAULT_DIRECTORY="+directoryfake.DemoPassword,
 		"FAULT_SCANNER="+scannerKey, "FAULT_SPLUNK_HOOK="+splunkSecret, "FAULT_JIRA_HOOK="+jiraSecret)
 	cmd.Env = append(cmd.Env, env...)

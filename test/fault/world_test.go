@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -34,6 +35,7 @@ type world struct {
 	server    string
 	config    string
 	dir       string
+	program   string // which the server is a process of: this test, or another build of it
 
 	unhang func() // see hang
 
@@ -53,7 +55,7 @@ func newWorld(t *testing.T, o jirafake.Options) *world {
 // connection to it.
 func newWorldWith(t *testing.T, o jirafake.Options, s *virustotalfake.Server, limits string) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir()}
+	w := &world{dir: t.TempDir(), program: os.Args[0]}
 	w.jira = jirafake.New(o)
 	site := httptest.NewServer(w.jira)
 	t.Cleanup(func() { site.Close(); w.jira.Close() })
@@ -127,7 +129,7 @@ func (w *world) waitIdle(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for idle := 0; idle < 3; {
 		if err := ctx.Err(); err != nil {
-			t.Fatalf("the server is not done: %v", err)
+			t.Fatalf("the server is not done: %v\n%s", err, w.says("/status"))
 		}
 		if w.live() == 0 && w.jira.Settle(ctx) == nil {
 			idle++
@@ -136,6 +138,20 @@ func (w *world) waitIdle(ctx context.Context, t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond) // between two looks from outside; nothing is ordered by it
 	}
+}
+
+// says returns what the server answers at the path.
+func (w *world) says(path string) string {
+	res, err := http.Get(w.server + path)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return res.Status + " " + string(text)
 }
 
 // live returns how many runs have something to do, -1 if the server does not say.
