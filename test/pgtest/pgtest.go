@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -177,7 +178,9 @@ func (s *Server) start() error {
 	cmd.Stdout, cmd.Stderr = log, log
 	ended := make(chan error, 1)
 	started := make(chan error, 1)
-	go func() { // the thread that starts it must live as long, or Pdeathsig strikes
+	go func() {
+		runtime.LockOSThread() // the thread that starts it must live as long, or Pdeathsig strikes
+		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
