@@ -21,7 +21,8 @@ type jobs struct {
 
 func openWithJobs(t *testing.T) jobs {
 	t.Helper()
-	s, err := store.OpenPostgres(t.Context(), store.Postgres{URL: postgres.database(t), Unsafe: true,
+	s, err := store.OpenPostgres(t.Context(), store.Postgres{
+		URL: postgres.database(t), Unsafe: true,
 		Enqueue: func(ctx context.Context, tx pgx.Tx, list []record.Job) error {
 			for _, j := range list {
 				if _, err := tx.Exec(ctx, "INSERT INTO job (run, generation) VALUES ($1, $2)", j.Run, j.Generation); err != nil {
@@ -29,7 +30,8 @@ func openWithJobs(t *testing.T) jobs {
 				}
 			}
 			return nil
-		}})
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
