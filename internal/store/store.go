@@ -51,9 +51,9 @@ var ErrLocked = errors.New("data directory is in use")
 // missing. It refuses a directory that others can read, one that another
 // process holds (ErrLocked), and a schema newer than it knows (ErrNewer).
 //
-// A created database is fsynced with its directory, closed and opened again
-// before Open returns, so that what is acknowledged later cannot vanish with a
-// directory entry that never reached the disk.
+// The database is fsynced with its directory before Open returns, each time, so
+// that what is acknowledged later cannot vanish with a directory entry that never
+// reached the disk: who created the file may have died before it could see to it.
 func Open(dir string) (*Store, error) {
 	if err := prepareDir(dir); err != nil {
 		return nil, err
@@ -105,7 +105,12 @@ func lockDir(dir string) (*os.File, error) {
 func open(dir string) (*Store, error) {
 	path := filepath.Join(dir, fileName)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := create(dir, path); err != nil {
+		if err := create(path); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range []string{path, dir, filepath.Dir(filepath.Clean(dir))} {
+		if err := syncPath(p); err != nil {
 			return nil, err
 		}
 	}
@@ -128,7 +133,7 @@ func open(dir string) (*Store, error) {
 	return &Store{dir: dir, read: newReader(read), writer: w}, nil
 }
 
-func create(dir, path string) error {
+func create(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -143,11 +148,6 @@ func create(dir, path string) error {
 		return err
 	}
 	w.close()
-	for _, p := range []string{path, dir, filepath.Dir(filepath.Clean(dir))} {
-		if err := syncPath(p); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -165,7 +165,7 @@ func syncPath(path string) error {
 
 func dsn(path string, more ...string) string {
 	query := append([]string{
-		"_pragma=busy_timeout(5000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
+		"_pragma=busy_timeout(5000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(" + synchronous() + ")",
 		"_pragma=foreign_keys(0)", "_pragma=cache_size(-4096)",
 	}, more...)
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: strings.Join(query, "&")}).String()
