@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -10,12 +11,14 @@ import (
 
 	"github.com/funnelsec/funnel/internal/httpapi"
 	"github.com/funnelsec/funnel/internal/queue"
+	"github.com/funnelsec/funnel/internal/record"
+	"github.com/funnelsec/funnel/internal/store"
 	"github.com/funnelsec/funnel/internal/upstream"
 )
 
 // Status returns how the connections do.
 func (a *App) Status(ctx context.Context) httpapi.Status {
-	s := httpapi.Status{StartedAt: a.started.UTC(), Config: a.configStatus()}
+	s := httpapi.Status{StartedAt: a.started.UTC(), Config: a.configStatus(), Disk: a.disk()}
 	nodes, err := a.store.Nodes(ctx)
 	if err != nil {
 		a.log.Error("reading the nodes", "error", err)
@@ -50,6 +53,9 @@ func (a *App) ready(ctx context.Context) []string {
 	defer cancel()
 	if err := a.store.Ping(ctx); err != nil {
 		a.log.Error("not ready", "error", err)
+		if errors.Is(err, record.ErrFull) {
+			return []string{"database: the disk is full"}
+		}
 		return []string{"database"}
 	}
 	if q, ok := a.queue.(*queue.River); ok && !q.Alive() {
@@ -66,6 +72,13 @@ func (a *App) gauges(links map[string]*link) {
 			a.gauged[key] = true
 			a.metrics.Gauge(name, help, labels, value)
 		}
+	}
+	if _, ours, _ := a.store.Disk(); ours {
+		read := func(get func(store.Disk) int64) func() float64 {
+			return func() float64 { d, _, _ := a.store.Disk(); return float64(get(d)) }
+		}
+		add("funnel_disk_free_bytes", "Space that is left on the disk of the data directory.", nil, read(func(d store.Disk) int64 { return d.Free }))
+		add("funnel_database_bytes", "Size of the database's files.", nil, read(func(d store.Disk) int64 { return d.Database }))
 	}
 	add("funnel_queue_ready", "Runs in memory that wait for a worker.", nil, func() float64 { n, _ := a.queue.Depth(); return float64(n) })
 	add("funnel_queue_working", "Runs being worked on.", nil, func() float64 { _, n := a.queue.Depth(); return float64(n) })

@@ -35,6 +35,7 @@ func reasons() map[string]string {
 		"github.com/chromedp/cdproto":   "tests only: what the browser tells",
 		"github.com/getkin/kin-openapi": "tests only: fakes against vendors' OpenAPI, and our own",
 		"go.uber.org/goleak":            "tests only: goroutines that were left behind",
+		"github.com/hanwen/go-fuse/v2":  "tests only: a disk that loses power",
 		"pgregory.net/rapid":            "tests only: properties",
 
 		"github.com/Azure/go-ntlmssp":              "with go-ldap: NTLM, not used",

@@ -19,6 +19,15 @@ type Status struct {
 	Config      ConfigStatus
 	Connections []Connection
 	Nodes       []Node // with a shared database
+	Disk        *Disk  // of the data directory; nil with a database elsewhere
+}
+
+// Disk is how much of the disk is used and left.
+type Disk struct {
+	Database int64  `json:"database_bytes" doc:"Size of the database's files"`
+	Free     int64  `json:"free_bytes" doc:"Space that is left"`
+	Low      bool   `json:"low" doc:"There is little: without any, alerts are refused with 503"`
+	Error    string `json:"error,omitempty" doc:"Why it is not known"`
 }
 
 // ConfigStatus is which configuration the server works by.
@@ -61,6 +70,7 @@ type StatusView struct {
 	Attention   int              `json:"needs_attention" doc:"Failed runs, for a person to retry, skip or cancel"`
 	Unmatched   int              `json:"unmatched_events" doc:"Events that no playbook ran for"`
 	Connections []ConnectionView `json:"connections" doc:"The outside systems"`
+	Disk        *Disk            `json:"disk,omitempty" doc:"The disk of the data directory; absent with a database elsewhere"`
 	Nodes       []NodeView       `json:"nodes,omitempty" doc:"The servers that share the database, of the last day; absent with SQLite"`
 }
 
@@ -167,7 +177,7 @@ func (s *server) viewStatus(ctx context.Context) (StatusView, error) {
 		Version: s.Version, StartedAt: now.StartedAt.UTC(), Uptime: int64(s.Clock().Sub(now.StartedAt).Seconds()),
 		Config:    ConfigView{LoadedAt: now.Config.LoadedAt.UTC(), Error: now.Config.Error, ErrorAt: optional(now.Config.ErrorAt), NeedsRestart: now.Config.NeedsRestart},
 		Queue:     QueueView{Queued: sum.Runs[record.Queued], Running: sum.Runs[record.Running], Waiting: sum.Runs[record.Waiting]},
-		Attention: sum.Runs[record.Failed], Unmatched: sum.Events[record.Unmatched], Connections: []ConnectionView{},
+		Attention: sum.Runs[record.Failed], Unmatched: sum.Events[record.Unmatched], Connections: []ConnectionView{}, Disk: now.Disk,
 	}
 	if sum.OldestWaiting > 0 {
 		v.Queue.Oldest = optional(time.UnixMicro(sum.OldestWaiting))

@@ -176,7 +176,11 @@ func (in *Intake) deny(remote netip.Addr, now time.Time) error {
 
 func (in *Intake) full(err error) error {
 	in.o.Log.Error("storing a delivery", "error", err)
-	return &Refusal{Status: http.StatusServiceUnavailable, Title: "Cannot store now", Detail: "the delivery could not be stored; send it again later", RetryAfter: 5 * time.Second}
+	detail := "the delivery could not be stored; send it again later"
+	if errors.Is(err, record.ErrFull) {
+		detail = "the disk of the server is full, so the delivery could not be stored; send it again later"
+	}
+	return &Refusal{Status: http.StatusServiceUnavailable, Title: "Cannot store now", Detail: detail, RetryAfter: 5 * time.Second}
 }
 
 // firstRead is how many bytes of a body are made room for before they come.

@@ -18,6 +18,10 @@ var ErrBusy = errors.New("the run is being worked on")
 // has it, or a person cancelled it. Nothing was written.
 var ErrFenced = errors.New("the run is not ours any more")
 
+// ErrFull says that the disk has no space for what was to be written. Nothing of it
+// is there; it works again as soon as there is space.
+var ErrFull = errors.New("the disk is full")
+
 // ErrEmbedded says that a database for one process leaves it to that process.
 var ErrEmbedded = errors.New("only a shared database has that")
 

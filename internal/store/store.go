@@ -118,7 +118,9 @@ func open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkSQLite(w), migrate(w)); err != nil {
+	// A life that ended with an error of the disk may have left a log that looks
+	// written and is not: see recover.
+	if err := errors.Join(checkSQLite(w), w.checkpoint(), migrate(w)); err != nil {
 		w.close()
 		return nil, err
 	}
@@ -184,10 +186,16 @@ func (s *Store) Close() error {
 	return err
 }
 
-// Ping reports whether the database can be written.
+// Ping reports whether the database can be written. After an error of the disk
+// something is written to see that; else a transaction is enough, for it comes up
+// behind the others.
 func (s *Store) Ping(ctx context.Context) error {
 	done := make(chan error, 1)
-	go func() { done <- s.do(func(*tx) error { return nil }) }()
+	try := func(*tx) error { return nil }
+	if s.writer != nil && s.writer.trouble() != nil {
+		try = func(t *tx) error { return t.exec("UPDATE schema_version SET applied_at = applied_at") }
+	}
+	go func() { done <- s.do(try) }()
 	select {
 	case err := <-done:
 		return err

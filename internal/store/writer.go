@@ -9,9 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"modernc.org/sqlite"
-
 	"github.com/funnelsec/funnel/internal/faultpoint"
+	"github.com/funnelsec/funnel/internal/record"
 )
 
 // The group rule: a transaction takes whatever waits, up to groupSize items. It
@@ -39,11 +38,13 @@ type writer struct {
 	done    chan struct{}
 	once    sync.Once
 
-	db    *sql.DB
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
-	kept  atomic.Int64 // answers since the start
-	crowd int          // how many items a group may expect: the last one's size, or a little less than expected then
+	db      *sql.DB
+	conn    *sql.Conn
+	stmts   map[string]*sql.Stmt
+	kept    atomic.Int64          // answers since the start
+	failing atomic.Pointer[error] // of the disk, until a commit succeeds
+	tried   time.Time             // when it was last tried to go on after one
+	crowd   int                   // how many items a group may expect: the last one's size, or a little less than expected then
 
 	commits atomic.Int64
 	rows    atomic.Int64
@@ -54,8 +55,7 @@ func newWriter(path string) (*writer, error) {
 	return w, w.reopen()
 }
 
-// reopen replaces the connection. After an error of the disk the old handle is
-// not to be trusted: pages that were never written may look clean to it.
+// reopen replaces the connection.
 func (w *writer) reopen() error {
 	w.close()
 	db, err := sql.Open("sqlite", dsn(w.path, "_txlock=immediate"))
@@ -173,10 +173,19 @@ func (w *writer) gather(group []item) []item {
 // rolled back and its items run singly, so that one cannot spoil the others.
 func (w *writer) run(group []item) {
 	err := w.commit(group)
-	if err == nil || len(group) == 1 || broken(err) {
-		if err != nil && broken(err) {
-			err = errors.Join(fmt.Errorf("writing to the database: %w", err), w.reopen())
+	unchanged := err != nil && err == w.trouble() // it was not tried again yet
+	failed := err != nil && broken(err)
+	if failed && !unchanged {
+		if err = fmt.Errorf("writing to the database: %w", err); code(err) == sqliteFull {
+			err = fmt.Errorf("%w: %w", record.ErrFull, err)
+		} else {
+			w.close() // the next commit opens it anew
 		}
+	}
+	if (err == nil || failed) && !unchanged {
+		w.noteTrouble(err)
+	}
+	if err == nil || len(group) == 1 || failed {
 		for _, it := range group {
 			it.done <- err
 		}
@@ -188,8 +197,8 @@ func (w *writer) run(group []item) {
 }
 
 func (w *writer) commit(group []item) (err error) {
-	if w.db == nil { // the last reopening failed
-		if err := w.reopen(); err != nil {
+	if w.db == nil { // after an error of the disk
+		if err := w.recover(); err != nil {
 			return err
 		}
 	}
@@ -221,18 +230,13 @@ func (w *writer) commit(group []item) (err error) {
 	return nil
 }
 
-// broken reports an error of the file rather than of a statement: SQLITE_IOERR,
-// CORRUPT, FULL, CANTOPEN, NOTADB or READONLY (https://www.sqlite.org/rescode.html).
+// broken reports an error of the file rather than of a statement.
 func broken(err error) bool {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return errors.Is(err, sql.ErrConnDone)
-	}
-	switch e.Code() & 0xff {
-	case 8, 10, 11, 13, 14, 26:
+	switch code(err) {
+	case sqliteReadonly, sqliteIOErr, sqliteCorrupt, sqliteFull, sqliteCantOpen, sqliteNotADB:
 		return true
 	}
-	return false
+	return errors.Is(err, sql.ErrConnDone)
 }
 
 // stmt prepares a statement once.

@@ -55,6 +55,7 @@ type Disk struct {
 	files   map[string]*file // as processes see them
 	entries map[string]*file // the directory's entries that are flushed
 	faults  Faults
+	once    bool // the next failure to flush is the last
 	off     bool // the power is cut
 	flushed map[string]bool
 	syncs   int
@@ -106,7 +107,28 @@ func (w write) apply(data []byte) []byte {
 func (d *Disk) Set(f Faults) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.faults = f
+	d.faults, d.once = f, false
+}
+
+// FailOnce has the next flush of a file fail, and no other.
+func (d *Disk) FailOnce(answer syscall.Errno) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.faults.Sync, d.once = answer, true
+}
+
+// Failing reports whether the next flush will fail.
+func (d *Disk) Failing() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.faults.Sync != 0
+}
+
+// Full reports whether there is an end to the space.
+func (d *Disk) Full() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.faults.Size > 0
 }
 
 // Flushed reports whether something that Mark named was written and flushed.
@@ -285,10 +307,14 @@ func (d *Disk) sync(f *file) error {
 	}
 	d.syncs++
 	if d.faults.Sync != 0 {
+		answer := d.faults.Sync
 		if f != nil {
 			f.pending = nil
 		}
-		return d.faults.Sync
+		if d.once {
+			d.faults.Sync, d.once = 0, false
+		}
+		return answer
 	}
 	if f == nil {
 		d.entries = maps.Clone(d.files)
