@@ -23,6 +23,10 @@ type Request struct {
 	Fingerprint []string          // the fields that make two alerts the same; empty: all observables
 	Text        []string          // the fields with free text; nil: the trigger's own choice, empty: none
 
+	// Read says that nobody delivered it: it was read from the outside system, see
+	// Reconcile. What it tells of itself can be believed.
+	Read bool
+
 	// Observe is given each event's observables, after decoding, with the arrival's
 	// text, and returns those that are kept. Intake sets it; nil keeps all. Decoders
 	// leave it alone.
@@ -36,6 +40,12 @@ type Arrival[E any] struct {
 	Key string
 	// Scope is what the key is unique in. Empty: the source.
 	Scope string
+	// Group, Kin and Mark find the same thing again when it is read, see Reconcile.
+	// Group is that of the Firing; Kin names what is the same in a delivery and in
+	// what is read; Mark tells apart those of one Kin where it can be compared, such
+	// as by the time. Key may name more, so several of one Kin are several events.
+	Group, Kin, Mark string
+
 	Event E
 	// Actor is the account that caused the event, for the loop guard.
 	Actor string
@@ -92,6 +102,8 @@ type TriggerSpec struct {
 	FreeKeys bool
 	// NeedsAccount says that our own doings cause such events too.
 	NeedsAccount bool
+	// Reader reads afterwards what deliveries tell; nil if that cannot be.
+	Reader *Reader
 }
 
 // A TriggerOption declares a property of a trigger.
@@ -113,6 +125,9 @@ func NeedsAccount(s *TriggerSpec) { s.NeedsAccount = true }
 type AnyArrival struct {
 	Key      string
 	Scope    string
+	Group    string
+	Kin      string
+	Mark     string
 	Event    json.RawMessage
 	Actor    string
 	Evidence *Evidence
@@ -144,7 +159,7 @@ func NewTrigger[E any](id, summary string, decode func(Request) ([]Arrival[E], e
 			if err != nil {
 				return nil, fmt.Errorf("encoding an event of %s: %w", id, err)
 			}
-			arrivals[i] = AnyArrival{Key: a.Key, Scope: a.Scope, Event: data, Actor: a.Actor, Evidence: a.Evidence}
+			arrivals[i] = AnyArrival{Key: a.Key, Scope: a.Scope, Group: a.Group, Kin: a.Kin, Mark: a.Mark, Event: data, Actor: a.Actor, Evidence: a.Evidence}
 		}
 		return arrivals, nil
 	}

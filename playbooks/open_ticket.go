@@ -222,10 +222,16 @@ func whatFired(e splunk.AlertEvent, decided decision) []funnel.Inline {
 	more(", owned by ", e.Owner)
 	text = append(text, funnel.Text(" fired in Splunk. "))
 	arrived := "The alert arrived at " + instant(e.Received) + "."
+	if e.Read {
+		arrived = "The alert never arrived, so Funnel read it from Splunk at " + instant(e.Received) + "."
+	}
 	if e.Time != nil {
 		arrived = "It happened at " + instant(*e.Time) + "; t" + arrived[1:]
 	}
 	text = append(text, funnel.Text(arrived))
+	if e.Gone != "" {
+		text = append(text, funnel.Text(fmt.Sprintf(" Its content cannot be shown: %s. It stands for up to %d alerts.", e.Gone, e.Missed)))
+	}
 	more(" Severity: ", decided.severity)
 	if decided.severityBy > 0 && decided.severity != e.Severity {
 		was := "; the alert names none"

@@ -414,3 +414,22 @@ func (c *Client) cancelJob(ctx context.Context, sid string) {
 func (c *Client) readSearch(ctx context.Context, what, owner, app, name string) (answered, error) {
 	return c.do(ctx, call{what: what, path: []string{"servicesNS", owner, app, "saved", "searches", name}})
 }
+
+// readFiredPage asks for a page of the triggered alerts of one saved search, of all
+// ("-"), or for the list of those searches ("").
+func (c *Client) readFiredPage(ctx context.Context, what, name string, offset, count int) (answered, error) {
+	path := []string{"servicesNS", "-", "-", "alerts", "fired_alerts"}
+	if c.namespace[0] == "servicesNS" {
+		path = slices.Concat(c.namespace, path[3:])
+	}
+	if name != "" {
+		path = append(path, name)
+	}
+	return c.do(ctx, call{what: what, path: path, get: url.Values{"offset": {strconv.Itoa(offset)}, "count": {strconv.Itoa(count)}}})
+}
+
+// isNarrow reports an error that says nothing about the credential as a whole.
+func isNarrow(err error) bool {
+	e, ok := errors.AsType[*funnel.Error](err)
+	return ok && e.Narrow
+}

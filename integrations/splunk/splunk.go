@@ -23,7 +23,8 @@ import (
 )
 
 // Alert turns the deliveries of Splunk's webhook alert action into events.
-var Alert = funnel.NewTrigger("splunk.alert", "An alert fired in Splunk.", decodeAlert, funnel.FreeKeys)
+var Alert = funnel.NewTrigger("splunk.alert", "An alert fired in Splunk.", decodeAlert, funnel.FreeKeys,
+	funnel.Reconcile((*Client).listFired, (*Client).told))
 
 // Actions of the integration.
 var (

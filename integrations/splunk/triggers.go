@@ -23,7 +23,10 @@ type AlertEvent struct {
 	Severity    string     `json:"severity,omitempty" enum:"critical,high,medium,low,info" doc:"From the field severity, urgency or priority; empty if none of them says"`
 	Time        *time.Time `json:"time,omitempty" doc:"When it happened, from the field _time"`
 	Fingerprint string     `json:"fingerprint" doc:"Equal for alerts about the same thing"`
-	Received    time.Time  `json:"received" doc:"When Funnel received it"`
+	Received    time.Time  `json:"received" doc:"When Funnel received or read it"`
+	Read        bool       `json:"read,omitempty" doc:"Whether Funnel read it from Splunk, because no webhook brought it"`
+	Gone        string     `json:"gone,omitempty" doc:"Of an alert that was read: why there is no row; the time is then when it fired"`
+	Missed      int        `json:"missed,omitempty" doc:"Of one without a row: how many alerts it stands for at most"`
 	funnel.Observables
 }
 
@@ -37,7 +40,8 @@ const maxSID = 1024
 // that imitate the action add some.
 //
 // The key is the sid with the hash of the whole row, never the sid alone: in
-// per-result mode one search job sends a delivery for each of its rows.
+// per-result mode one search job sends a delivery for each of its rows. Of a body
+// that was read, see fired.body, "gone" counts too.
 func decodeAlert(req funnel.Request) ([]funnel.Arrival[AlertEvent], error) {
 	if !utf8.Valid(req.Body) || !gjson.ValidBytes(req.Body) {
 		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: the body is not JSON in UTF-8")
@@ -47,13 +51,16 @@ func decodeAlert(req funnel.Request) ([]funnel.Arrival[AlertEvent], error) {
 		return nil, funnel.Errorf(funnel.Invalid, "reading a Splunk alert: the body is not a JSON object")
 	}
 	event := AlertEvent{Received: req.ReceivedAt}
-	var result gjson.Result
+	var result, gone gjson.Result
 	var err error
 	body.ForEach(func(name, value gjson.Result) bool {
 		var into *string
 		switch text(name) { // exactly: "SID" is another key
 		case "result":
 			result = value
+			return true
+		case "gone":
+			gone = value
 			return true
 		case "sid":
 			into = &event.SID
@@ -96,9 +103,21 @@ func decodeAlert(req funnel.Request) ([]funnel.Arrival[AlertEvent], error) {
 	event.Time = rowTime(row.Get("_time"))
 	all, ids := observables(row, req.Fields)
 	event.Fingerprint = fingerprint(req, event.Search, row, ids)
+	if event.Read = req.Read; event.Read {
+		event.readMissed(gone)
+	}
+	if event.Gone != "" { // one ticket for all of a search whose rows nobody knows
+		event.Fingerprint = funnel.Fingerprint(req.Source, event.Search, "gone")
+	}
 	event.Observables.Observables = all[:min(len(all), maxObservables)]
-	text := freeText(row, req.Text, len(all) > 0)
-	return []funnel.Arrival[AlertEvent]{{Key: event.SID + ":" + row.hash(), Event: event, Text: text}}, nil
+	found := funnel.Arrival[AlertEvent]{Key: event.SID + ":" + row.hash(), Event: event, Text: freeText(row, req.Text, len(all) > 0)}
+	if req.Connection != "" { // without one nobody can read what else there was
+		found.Group, found.Kin, found.Mark = event.SID, row.likeness(), row.mark()
+	}
+	if event.Gone != "" {
+		found.Key = event.SID + ":gone:" + strconv.FormatInt(event.Time.Unix(), 10) + ":" + strconv.Itoa(event.Missed)
+	}
+	return []funnel.Arrival[AlertEvent]{found}, nil
 }
 
 // severity returns the first severity that the row names, in the spelling of

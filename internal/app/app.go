@@ -75,6 +75,8 @@ type App struct {
 	running   context.Context        // ends with the server
 	stopping  atomic.Bool            // the server was told to stop
 
+	found reconciliations // of the sources that look for what never arrived
+
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -182,7 +184,7 @@ func (a *App) assemble(s *setup) (err error) {
 		l.governor.OnFree(func() { a.queue.Freed(name) })
 	}
 	a.intake = intake.New(intake.Options{
-		Inbox: a.store, Sources: s.sources, Match: a.match, Wake: a.queue.Added, Clock: a.o.Clock, Log: a.log, Metrics: a.metrics, Observe: s.observe(),
+		Inbox: a.store, Families: a.store, Sources: s.sources, Match: a.match, Wake: a.queue.Added, Clock: a.o.Clock, Log: a.log, Metrics: a.metrics, Observe: s.observe(),
 	})
 	a.gauges(s.links)
 	host, _, _ := net.SplitHostPort(c.Server.Listen)

@@ -54,6 +54,9 @@ func Check(c *config.Config, r *funnel.Registry) error {
 		if conn, ok := c.Connections[s.Connection]; ok && len(s.Triggers) > 0 && conn.Integration != integrationOf(s.Triggers[0]) {
 			report(c.ErrorAt("/sources/"+name+"/connection", fmt.Sprintf("connection %s is one of %s, and trigger %s belongs to another system", s.Connection, conn.Integration, s.Triggers[0]), "name a connection of "+integrationOf(s.Triggers[0])+", or remove the line"))
 		}
+		if s.Reconcile.Every > 0 && !readable(r, s.Triggers) {
+			report(c.ErrorAt("/sources/"+name+"/reconcile", fmt.Sprintf("what trigger %s is told cannot be read afterwards", strings.Join(s.Triggers, ", ")), "remove it"))
+		}
 		if !s.Options.IsEmpty() {
 			report(s.Options.ErrorAt("", fmt.Sprintf("trigger %s has no options", strings.Join(s.Triggers, ", ")), "remove them"))
 		}
@@ -87,6 +90,14 @@ func Check(c *config.Config, r *funnel.Registry) error {
 	}
 	slices.SortStableFunc(errs, func(a, b *config.Error) int { return a.Line - b.Line })
 	return errs
+}
+
+// readable reports whether one of the triggers can read what was told.
+func readable(r *funnel.Registry, triggers []string) bool {
+	return slices.ContainsFunc(triggers, func(id string) bool {
+		t, ok := r.Trigger(id)
+		return ok && t.Reader != nil
+	})
 }
 
 // integrationOf returns the integration that a trigger is named after.

@@ -241,6 +241,9 @@ func (a *App) sources(c *config.Config, links map[string]*link) ([]intake.Source
 		if l := links[s.Connection]; l != nil {
 			source.Account = l.knownAccount
 		}
+		if source.Readable, err = a.readable(s, links[s.Connection]); err != nil {
+			return nil, err
+		}
 		list = append(list, source)
 	}
 	return list, nil

@@ -123,6 +123,7 @@ func (a *App) watch() {
 	s := a.setup.Load()
 	a.learnAccounts(ctx, s.links)
 	a.watchUses(ctx, s)
+	a.watchMissed(ctx, s)
 }
 
 // Reload reads the configuration again and changes the running server by it,

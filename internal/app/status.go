@@ -18,7 +18,7 @@ import (
 
 // Status returns how the connections do.
 func (a *App) Status(ctx context.Context) httpapi.Status {
-	s := httpapi.Status{StartedAt: a.started.UTC(), Config: a.configStatus(), Disk: a.disk()}
+	s := httpapi.Status{StartedAt: a.started.UTC(), Config: a.configStatus(), Disk: a.disk(), Reconciliations: a.found.views()}
 	nodes, err := a.store.Nodes(ctx)
 	if err != nil {
 		a.log.Error("reading the nodes", "error", err)

@@ -57,6 +57,15 @@ type Source struct {
 	Fields      map[funnel.Kind][]string // the fields that hold observables of a kind, none if the list is empty; a kind that is absent: the trigger's own
 	Text        []string                 // the fields with free text in which observables are looked for; nil: the trigger's own, empty: none
 	MaxBody     int64                    // bytes; default 1 MiB, at most 8 MiB
+	Reconcile   Reconcile
+}
+
+// Reconcile is how a source looks for what never arrived, by reading it at its
+// connection.
+type Reconcile struct {
+	Every time.Duration // how often; 0: never
+	Back  time.Duration // how far back is read; default 24 h
+	Grace time.Duration // how long a delivery may be under way; default 1 min
 }
 
 // AuthKind is a way of authenticating webhooks.

@@ -139,7 +139,29 @@ func (r *reader) source(c *Config, name string, at entry, o *object) Source {
 	}
 	o.textsOrNone("text", "text: [message, description], or text: [] for none", &out.Text)
 	o.size("max_body", 1<<10, mostMaxBody, &out.MaxBody)
+	if n := o.get("reconcile"); n != nil {
+		out.Reconcile = r.reconcile(n, o.path("reconcile"))
+		if out.Connection == "" {
+			r.fail(n, o.path("reconcile")+" needs a connection at which to read what fired", "add connection: and the name of one that stands under connections")
+		}
+	}
 	o.done()
+	return out
+}
+
+// reconcile reads how a source looks for what never arrived.
+func (r *reader) reconcile(n *node, label string) Reconcile {
+	out := Reconcile{Back: 24 * time.Hour, Grace: time.Minute}
+	o := r.object(n, label)
+	if o.duration("every", 24*time.Hour, &out.Every); o.n != nil && o.n.child("every") == nil {
+		r.fail(n, label+" needs the key every", "write reconcile: {every: 5m}")
+	}
+	o.duration("back", 7*24*time.Hour, &out.Back)
+	o.duration("grace", time.Hour, &out.Grace)
+	o.done()
+	if out.Grace >= out.Back {
+		r.fail(n, label+".grace must be shorter than back, or nothing is left to read", "write a grace such as 1m")
+	}
 	return out
 }
 

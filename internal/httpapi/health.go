@@ -20,6 +20,26 @@ type Status struct {
 	Connections []Connection
 	Nodes       []Node // with a shared database
 	Disk        *Disk  // of the data directory; nil with a database elsewhere
+	// Reconciliations are the latest ones of this node.
+	Reconciliations []Reconciliation
+}
+
+// Reconciliation tells what was found by reading what a source should have been
+// told.
+type Reconciliation struct {
+	Source   string    `json:"source" doc:"The source"`
+	At       time.Time `json:"at" doc:"When the latest one began"`
+	Seconds  float64   `json:"seconds" doc:"How long it took"`
+	Fired    int       `json:"fired" doc:"What fired in the time that was read"`
+	Missing  int       `json:"missing" doc:"Alerts that never arrived and became events now"`
+	Same     int       `json:"same,omitempty" doc:"Rows that never arrived and that nothing tells from one that did"`
+	Gone     int       `json:"gone,omitempty" doc:"Of the missing ones, those whose content could not be read any more"`
+	Unread   int       `json:"unread,omitempty" doc:"Alerts whose content is gone and of which as many arrived as are known of"`
+	Others   int       `json:"others,omitempty" doc:"What fired and is not sent to this source"`
+	Failed   int       `json:"failed,omitempty" doc:"Alerts that could not be compared, and will be next time"`
+	Problem  string    `json:"problem,omitempty" doc:"What went wrong first"`
+	Examples []string  `json:"examples,omitempty" doc:"Some of what was missing"`
+	Total    int       `json:"total_missing" doc:"How many were missing since the start of the server"`
 }
 
 // Disk is how much of the disk is used and left.
@@ -62,16 +82,17 @@ type Connection struct {
 
 // StatusView tells how the server does.
 type StatusView struct {
-	Version     string           `json:"version" doc:"The server's version"`
-	StartedAt   time.Time        `json:"started_at" doc:"When it started"`
-	Uptime      int64            `json:"uptime_seconds" doc:"For how long it has been running"`
-	Config      ConfigView       `json:"config" doc:"The configuration that it works by"`
-	Queue       QueueView        `json:"queue" doc:"The runs that have something to do"`
-	Attention   int              `json:"needs_attention" doc:"Failed runs, for a person to retry, skip or cancel"`
-	Unmatched   int              `json:"unmatched_events" doc:"Events that no playbook ran for"`
-	Connections []ConnectionView `json:"connections" doc:"The outside systems"`
-	Disk        *Disk            `json:"disk,omitempty" doc:"The disk of the data directory; absent with a database elsewhere"`
-	Nodes       []NodeView       `json:"nodes,omitempty" doc:"The servers that share the database, of the last day; absent with SQLite"`
+	Version         string           `json:"version" doc:"The server's version"`
+	StartedAt       time.Time        `json:"started_at" doc:"When it started"`
+	Uptime          int64            `json:"uptime_seconds" doc:"For how long it has been running"`
+	Config          ConfigView       `json:"config" doc:"The configuration that it works by"`
+	Queue           QueueView        `json:"queue" doc:"The runs that have something to do"`
+	Attention       int              `json:"needs_attention" doc:"Failed runs, for a person to retry, skip or cancel"`
+	Unmatched       int              `json:"unmatched_events" doc:"Events that no playbook ran for"`
+	Connections     []ConnectionView `json:"connections" doc:"The outside systems"`
+	Disk            *Disk            `json:"disk,omitempty" doc:"The disk of the data directory; absent with a database elsewhere"`
+	Reconciliations []Reconciliation `json:"reconciliations,omitempty" doc:"Of each source that looks for what never arrived, the latest time that it did"`
+	Nodes           []NodeView       `json:"nodes,omitempty" doc:"The servers that share the database, of the last day; absent with SQLite"`
 }
 
 // ConfigView tells which configuration the server works by.
@@ -177,7 +198,7 @@ func (s *server) viewStatus(ctx context.Context) (StatusView, error) {
 		Version: s.Version, StartedAt: now.StartedAt.UTC(), Uptime: int64(s.Clock().Sub(now.StartedAt).Seconds()),
 		Config:    ConfigView{LoadedAt: now.Config.LoadedAt.UTC(), Error: now.Config.Error, ErrorAt: optional(now.Config.ErrorAt), NeedsRestart: now.Config.NeedsRestart},
 		Queue:     QueueView{Queued: sum.Runs[record.Queued], Running: sum.Runs[record.Running], Waiting: sum.Runs[record.Waiting]},
-		Attention: sum.Runs[record.Failed], Unmatched: sum.Events[record.Unmatched], Connections: []ConnectionView{}, Disk: now.Disk,
+		Attention: sum.Runs[record.Failed], Unmatched: sum.Events[record.Unmatched], Connections: []ConnectionView{}, Disk: now.Disk, Reconciliations: now.Reconciliations,
 	}
 	if sum.OldestWaiting > 0 {
 		v.Queue.Oldest = optional(time.UnixMicro(sum.OldestWaiting))

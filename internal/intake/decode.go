@@ -31,12 +31,9 @@ func (s Source) freeKeys() bool {
 func (in *Intake) decode(s Source, header http.Header, body []byte, now time.Time) ([]arrival, error) {
 	var all []arrival
 	var why []string
-	account := s.account()
+	req := in.request(s, header, body, now, false)
 	for _, t := range s.Triggers {
-		found, err := t.Decode(funnel.Request{
-			Source: s.Name, Header: header, Body: body, ReceivedAt: now, Connection: s.Connection, Account: account,
-			Fields: s.Fields, Fingerprint: s.Fingerprint, Text: s.Text, Observe: in.sources.Load().observe,
-		})
+		found, err := t.Decode(req)
 		var ignored funnel.Ignored
 		switch {
 		case errors.As(err, &ignored):
@@ -45,7 +42,7 @@ func (in *Intake) decode(s Source, header http.Header, body []byte, now time.Tim
 			return nil, err
 		case len(found) == 0:
 			why = append(why, "it holds no event for "+t.ID)
-		case t.NeedsAccount && account == "":
+		case t.NeedsAccount && req.Account == "":
 			return nil, funnel.ErrAccountUnknown
 		}
 		for _, a := range found {
@@ -56,4 +53,11 @@ func (in *Intake) decode(s Source, header http.Header, body []byte, now time.Tim
 		return nil, funnel.Ignored(strings.Join(why, "; "))
 	}
 	return all, nil
+}
+
+func (in *Intake) request(s Source, header http.Header, body []byte, now time.Time, read bool) funnel.Request {
+	return funnel.Request{
+		Source: s.Name, Header: header, Body: body, ReceivedAt: now, Connection: s.Connection, Account: s.account(), Read: read,
+		Fields: s.Fields, Fingerprint: s.Fingerprint, Text: s.Text, Observe: in.sources.Load().observe,
+	}
 }

@@ -45,14 +45,18 @@ type Source struct {
 	Text        []string // the fields with free text; nil: the trigger's own
 	// Account returns our own account at the connection, "" if it is not known.
 	Account func() string
+	// Readable is how to read what never arrived; nil if nobody shall.
+	Readable *Readable
 }
 
 // Options set the intake up.
 type Options struct {
-	Inbox   Inbox
-	Sources []Source
-	Match   func(trigger string) []string // the playbooks that run for a trigger's events
-	Wake    func(runs ...int64)           // told which runs can start
+	Inbox Inbox
+	// Families is needed by sources that can be read.
+	Families Families
+	Sources  []Source
+	Match    func(trigger string) []string // the playbooks that run for a trigger's events
+	Wake     func(runs ...int64)           // told which runs can start
 	// Observe makes an event's observables of those of its fields and of its text;
 	// nil keeps those of its fields.
 	Observe func(mapped []funnel.Observable, text string) []funnel.Observable
@@ -287,18 +291,7 @@ func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time
 			return Result{Verdict: proven.Verdict, EventID: proven.EventID}, nil
 		}
 	}
-	event := record.NewEvent{Event: record.Event{
-		Source: s.Name, Trigger: a.trigger.ID, Connection: s.Connection, Key: key(s, a, body, now, n), ReceivedAt: now, Body: body, Data: a.Event,
-		Disposition: record.Unmatched,
-	}}
-	if id := header.Get("X-Atlassian-Webhook-Identifier"); id != "" && n == 0 {
-		event.Event.DeliveryKey = clip(s.Name + ":" + id)
-	}
-	if own := account != "" && a.Actor == account; own {
-		event.Event.Disposition = record.Own // the loop guard: our own doings start nothing
-	} else if event.Playbooks = in.o.Match(a.trigger.ID); len(event.Playbooks) > 0 {
-		event.Event.Disposition = record.Matched
-	}
+	event := in.event(s, header, body, now, a, n)
 	faultpoint.Hit("intake.accept.before")
 	id, duplicate, runs, err := in.o.Inbox.Accept(d, event)
 	faultpoint.Hit("intake.accept.after")
@@ -313,6 +306,27 @@ func (in *Intake) store(s Source, header http.Header, body []byte, now time.Time
 	}
 	in.o.Wake(runs...)
 	return Result{Verdict: record.Accepted, EventID: id, Runs: len(runs)}, nil
+}
+
+// event makes the event of an arrival, with the playbooks that run for it.
+func (in *Intake) event(s Source, header http.Header, body []byte, now time.Time, a arrival, n int) record.NewEvent {
+	account := s.account()
+	event := record.NewEvent{Event: record.Event{
+		Source: s.Name, Trigger: a.trigger.ID, Connection: s.Connection, Key: key(s, a, body, now, n), ReceivedAt: now, Body: body, Data: a.Event,
+		Disposition: record.Unmatched,
+	}}
+	if id := header.Get("X-Atlassian-Webhook-Identifier"); id != "" && n == 0 {
+		event.Event.DeliveryKey = clip(s.Name + ":" + id)
+	}
+	if own := account != "" && a.Actor == account; own {
+		event.Event.Disposition = record.Own // the loop guard: our own doings start nothing
+	} else if event.Playbooks = in.o.Match(a.trigger.ID); len(event.Playbooks) > 0 {
+		event.Event.Disposition = record.Matched
+	}
+	if s.Readable != nil && a.Group != "" {
+		event.Kin = record.Kin{Family: family(s.Name, a.Group), Key: event.Event.Key, Likeness: a.Kin, Mark: a.Mark, At: now}
+	}
+	return event
 }
 
 // key returns the event's de-duplication key with its scope. What has none of

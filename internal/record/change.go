@@ -51,6 +51,7 @@ type Change struct {
 type NewEvent struct {
 	Event     Event
 	Playbooks []string
+	Kin       Kin // of the event; its EventID and counts are the store's
 }
 
 // Committed is what a Change did.

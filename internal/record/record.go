@@ -68,7 +68,7 @@ type Delivery struct {
 	Source     string
 	ReceivedAt time.Time
 	Verdict    Verdict
-	Reason     string // why refused or ignored
+	Reason     string // why refused or ignored, or how it was found
 	EventID    int64  // the event, of a duplicate the first one's
 	Bytes      int
 }

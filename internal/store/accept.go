@@ -7,11 +7,9 @@ import "github.com/funnelsec/funnel/internal/record"
 // the event's id, of a duplicate the first one's, and the runs that can start.
 func (s *Store) Accept(d record.Delivery, e record.NewEvent) (eventID int64, duplicate bool, runs []int64, err error) {
 	err = s.do(func(t *tx) (err error) {
-		var inserted bool
-		if eventID, inserted, runs, err = insertEvent(t, e); err != nil {
+		if eventID, duplicate, runs, err = accept(t, e); err != nil {
 			return err
 		}
-		duplicate = !inserted
 		d.EventID, d.Verdict = eventID, record.Accepted
 		if duplicate {
 			d.Verdict = record.Duplicate
@@ -19,6 +17,21 @@ func (s *Store) Accept(d record.Delivery, e record.NewEvent) (eventID int64, dup
 		return insertDelivery(t, d)
 	})
 	return eventID, duplicate, runs, err
+}
+
+func accept(t *tx, e record.NewEvent) (eventID int64, duplicate bool, runs []int64, err error) {
+	k := e.Kin
+	if k.Family != "" {
+		if eventID, duplicate, err = acceptKin(t, k); err != nil || duplicate {
+			return eventID, duplicate, nil, err
+		}
+	}
+	eventID, inserted, runs, err := insertEvent(t, e)
+	if err == nil && k.Family != "" {
+		k.EventID, k.Pushed = eventID, 1
+		err = insertKin(t, k)
+	}
+	return eventID, !inserted, runs, err
 }
 
 // Deliver stores a delivery that is no event.

@@ -291,6 +291,20 @@ func (t *pgTx) names(query string, args ...any) ([]string, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
+func (t *pgTx) each(query string, args []any, do func(scanner) error) error {
+	rows, err := t.db.Query(t.ctx, numbered(query), numbers01(args)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := do(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // flag scans a number as a bool.
 type flag bool
 

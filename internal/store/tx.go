@@ -26,6 +26,8 @@ type backend interface {
 	ids(query string, args ...any) ([]int64, error)
 	// names is ids for texts.
 	names(query string, args ...any) ([]string, error)
+	// each calls do with each row.
+	each(query string, args []any, do func(scanner) error) error
 }
 
 func (t *tx) exec(query string, args ...any) error {

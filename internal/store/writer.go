@@ -307,21 +307,30 @@ func (w *writer) names(query string, args ...any) ([]string, error) {
 }
 
 func column[T any](w *writer, query string, args ...any) (values []T, err error) {
+	err = w.each(query, args, func(row scanner) error {
+		var v T
+		err := row.Scan(&v)
+		values = append(values, v)
+		return err
+	})
+	return values, err
+}
+
+// each calls do with each row.
+func (w *writer) each(query string, args []any, do func(scanner) error) (err error) {
 	s, err := w.stmt(query)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	rows, err := s.Query(args...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var v T
-		if err := rows.Scan(&v); err != nil {
-			return nil, err
+		if err := do(rows); err != nil {
+			return err
 		}
-		values = append(values, v)
 	}
-	return values, rows.Err()
+	return rows.Err()
 }

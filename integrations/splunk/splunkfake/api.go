@@ -22,6 +22,9 @@ type APIOptions struct {
 	Jobs     []Job            // that are there at the start
 	Events   []map[string]any // what searches find, newest first
 	Clock    func() time.Time
+	JobTTL   time.Duration // how long the job of a Firing is there; 0: for ever
+	AlertTTL time.Duration // how long a triggered alert is listed; 0: for ever
+	NoDash   bool          // the list of triggered alerts has no "-" for all
 }
 
 // Job is a search job that the API knows. Its zero value is done and has no rows.
@@ -38,12 +41,14 @@ type Job struct {
 	Slow     int    // how many times it is asked for before it is done
 	Failed   string // it failed, for this reason
 	RealTime bool   // it never ends
+
+	Expires time.Time // when it is gone; zero: never
 }
 
 // Call is a request that the API processed. What was refused, or misbehaved about,
 // is not among them.
 type Call struct {
-	Kind   string // login, info, context, job, results, preview, create, oneshot, cancel, saved
+	Kind   string // login, info, context, job, results, preview, create, oneshot, cancel, saved, fired
 	V2     bool   // by the second generation of the API
 	SID    string
 	Offset int
@@ -67,6 +72,7 @@ type API struct {
 	faults   []Faults
 	journal  []Call
 	made     int
+	fired    []firedAlert
 }
 
 // NewAPI returns an API.
@@ -203,6 +209,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMethodNotAllowed, "FATAL", "Method Not Allowed")
 		return
 	}
+	a.alive()
 	a.answer(w, q, kind)
 }
 
@@ -220,6 +227,8 @@ func (q request) kind() string {
 		return "create"
 	}
 	switch {
+	case (len(q.path) == 2 || len(q.path) == 3) && q.path[0] == "alerts" && q.path[1] == "fired_alerts":
+		return "fired"
 	case len(q.path) == 3 && q.path[0] == "saved" && q.path[1] == "searches":
 		return "saved"
 	case q.sid == "":

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -36,6 +37,8 @@ func (a *API) answer(w http.ResponseWriter, q request, kind string) {
 		write(w, http.StatusOK, a.feed("authentication/current-context", entry("context", nil, map[string]any{"username": "funnel", "roles": []string{"funnel"}})))
 	case "saved":
 		a.saved(w, q)
+	case "fired":
+		a.firedAlerts(w, q)
 	case "create", "oneshot":
 		a.search(w, q, kind)
 	default:
@@ -79,6 +82,19 @@ func entry(name string, acl, content map[string]any) map[string]any {
 
 // saved answers GET /servicesNS/{owner}/{app}/saved/searches/{name}.
 func (a *API) saved(w http.ResponseWriter, q request) {
+	if f, ok := a.firingOf(q.path[2]); ok {
+		a.note(Call{Kind: "saved", Search: f.Search, Found: !f.Hidden})
+		if f.Hidden {
+			fail(w, http.StatusNotFound, "ERROR", "Could not find object id="+q.path[2])
+			return
+		}
+		content := map[string]any{"alert.digest_mode": !f.Each, "actions": f.Actions, "disabled": false}
+		if f.URL != "" {
+			content["action.webhook.param.url"] = f.URL
+		}
+		write(w, http.StatusOK, a.feed("saved/searches", entry(f.Search, nil, content)))
+		return
+	}
 	for _, sid := range a.order {
 		j := a.jobs[sid]
 		if j == nil || j.Search != q.path[2] {
@@ -177,7 +193,7 @@ func table(w http.ResponseWriter, q request, rows []map[string]any, offset, coun
 		for _, row := range page {
 			out := map[string]any{}
 			for _, name := range names {
-				if value, has := row[name]; has {
+				if value, has := row[name]; has && value != "" { // an empty field is left out
 					out[name] = shown(name, value)
 				}
 			}
@@ -227,7 +243,7 @@ func shown(name string, value any) any {
 	if err != nil {
 		return value
 	}
-	return time.UnixMilli(int64(seconds * 1000)).UTC().Format("2006-01-02T15:04:05.000-07:00")
+	return time.UnixMicro(int64(math.Round(seconds * 1e6))).UTC().Format("2006-01-02T15:04:05.000-07:00")
 }
 
 // fail answers with an error in Splunk's form.
