@@ -48,6 +48,10 @@ type database interface {
 	PutSetting(string, []byte) error
 	Ping(context.Context) error
 	TakeTurn(name string, run int64, path string, since time.Time) (record.Turn, error)
+	Family(context.Context, string) ([]record.Kin, error)
+	Settled(context.Context, string) (bool, error)
+	Reconcile(record.Reconciliation) (record.Reconciled, error)
+	ForgetKin(before time.Time, most int) (int64, error)
 	Close() error
 }
 
@@ -60,7 +64,7 @@ func conform(t *testing.T, open func(dir string) (database, error)) {
 		"companions": checkCompanions, "claim": checkClaim, "claim passes": checkClaimPasses, "claim window": checkClaimWindow,
 		"prove": checkProve, "retry": checkRetry, "skip": checkSkip, "cancel": checkCancel,
 		"backlog": checkBacklog, "untold": checkUntold, "unsure": checkUnsure,
-		"settings": checkSettings, "pages": checkPages, "summary": checkSummary, "reopen": checkReopen,
+		"settings": checkSettings, "kin": checkKin, "pages": checkPages, "summary": checkSummary, "reopen": checkReopen,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
