@@ -30,7 +30,7 @@ type Client struct {
 	clock   func() time.Time
 	secrets []string // what must not be told, should Jira tell it
 
-	resting resting // issues that Jira wants left alone for a while
+	resting resting // what Jira wants left alone for a while
 
 	mu      sync.Mutex
 	account string // our own accountId, in Data Center our user key; "" until Jira has told it
@@ -380,7 +380,7 @@ func (c *Client) refused(k call, res *http.Response, answer []byte) error {
 	case status == http.StatusTooManyRequests:
 		e := fail(funnel.Throttled, "Jira asks for a pause")
 		e.RetryAt = retryAt(res.Header, now)
-		e.Narrow = c.heard(k, res.Header, e.RetryAt)
+		c.heard(k, res.Header, e)
 		return e
 	case status >= 500 || status == http.StatusRequestTimeout:
 		code, text := funnel.Unavailable, "Jira is not available"
@@ -389,6 +389,7 @@ func (c *Client) refused(k call, res *http.Response, answer []byte) error {
 		}
 		e := fail(code, text)
 		e.RetryAt = retryAt(res.Header, now)
+		c.heard(k, http.Header{}, e)
 		return e
 	case status >= 300 && status < 400:
 		return fail(funnel.Invalid, "the answer is a redirect, which is not followed; check the connection's url")

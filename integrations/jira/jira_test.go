@@ -217,7 +217,8 @@ func testStatusCodes(t *testing.T, o jirafake.Options) {
 		{status: 409, read: funnel.Conflict, write: funnel.Conflict},
 		{status: 410, body: jiraBody, read: funnel.Invalid, write: funnel.Invalid, text: "removed"},
 		{status: 413, read: funnel.Invalid, write: funnel.Invalid, text: "too large"},
-		{status: 429, header: http.Header{"Retry-After": {"7"}, "Ratelimit-Reason": {"jira-burst-based"}}, read: funnel.Throttled, write: funnel.Throttled, retry: 7 * time.Second},
+		{status: 429, header: http.Header{"Retry-After": {"7"}, "Ratelimit-Reason": {"jira-burst-based"}}, read: funnel.Throttled, write: funnel.Throttled, retry: 7 * time.Second, narrow: true},
+		{status: 429, header: http.Header{"Retry-After": {"7"}, "Ratelimit-Reason": {"jira-quota-based"}}, read: funnel.Throttled, write: funnel.Throttled, retry: 7 * time.Second},
 		{status: 429, header: http.Header{"Retry-After": {"7"}, "Ratelimit-Reason": {"jira-per-issue-on-write"}}, read: funnel.Throttled, write: funnel.Throttled, retry: 7 * time.Second, narrow: true},
 		{status: 429, header: http.Header{"X-Ratelimit-Reset": {"2026-03-01T12:05Z"}}, read: funnel.Throttled, write: funnel.Throttled, retry: 5 * time.Minute},
 		{status: 429, header: http.Header{"X-Ratelimit-Reset": {"2026-03-01T12:05:30Z"}}, read: funnel.Throttled, write: funnel.Throttled, retry: 330 * time.Second},
@@ -236,16 +237,18 @@ func testStatusCodes(t *testing.T, o jirafake.Options) {
 		{status: 201, body: `{"id":"x","key":"y"}`, read: funnel.Unavailable, write: funnel.Uncertain},
 		{status: 202, body: `{"id":"10001","key":"SIRT-1"}`, read: funnel.Unavailable, write: funnel.Uncertain},
 	} {
-		c := connectAs(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			for name, values := range test.header {
-				w.Header()[name] = values
-			}
-			w.WriteHeader(test.status)
-			_, _ = w.Write([]byte(test.body))
-		}), func() time.Time { return now }, o)
-		_, readErr := c.readIssue(t.Context(), "reading issue SIRT-1", "SIRT-1", issueFields())
-		_, _, writeErr := c.createIssue(t.Context(), "opening a ticket", map[string]string{})
-		_, _, searchErr := c.find(t.Context(), "searching", search{}.where(projectField, "SIRT"), 1)
+		fresh := func() *Client { // that was not asked for a pause yet
+			return connectAs(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				for name, values := range test.header {
+					w.Header()[name] = values
+				}
+				w.WriteHeader(test.status)
+				_, _ = w.Write([]byte(test.body))
+			}), func() time.Time { return now }, o)
+		}
+		_, readErr := fresh().readIssue(t.Context(), "reading issue SIRT-1", "SIRT-1", issueFields())
+		_, _, writeErr := fresh().createIssue(t.Context(), "opening a ticket", map[string]string{})
+		_, _, searchErr := fresh().find(t.Context(), "searching", search{}.where(projectField, "SIRT"), 1)
 		for _, got := range []struct {
 			err  error
 			want funnel.Code

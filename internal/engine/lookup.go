@@ -176,6 +176,7 @@ func (x *exec) again(s *record.Step, conn *Connection, f *record.Effect, err err
 	s.State, s.Code, s.Error = record.Waiting, string(e.Code), e.Error()
 	switch e.Code {
 	case funnel.Throttled:
+		x.alarm(conn, e, now)
 		s.NextAt = e.RetryAt
 		if !s.NextAt.After(now) { // it did not say when, or the time has passed
 			s.NextAt = now.Add(x.e.o.Backoff(3))
@@ -185,16 +186,29 @@ func (x *exec) again(s *record.Step, conn *Connection, f *record.Effect, err err
 		if b := x.blocked(conn); b != nil && e.Code != funnel.Internal { // waiting for an upstream uses up no attempt
 			x.suspend(wait{on: record.WaitConnection(conn.Name), at: b.Until, why: fmt.Sprintf("%s: %s", conn.Name, e.Error()), step: s.Path, steps: []*record.Step{s}, effect: f})
 		}
+		if e.RetryAt.After(now) && e.Code != funnel.Internal { // nor does waiting until it wants to be asked again
+			x.alarm(conn, e, now)
+			s.NextAt = e.RetryAt
+			x.suspend(wait{at: s.NextAt, why: fmt.Sprintf("%s: %s", conn.Name, e.Error()), step: s.Path, steps: []*record.Step{s}, effect: f})
+		}
 		s.Attempts++
 		if s.Attempts < x.e.live().Attempts {
 			s.NextAt = now.Add(x.e.o.Backoff(s.Attempts))
-			if e.RetryAt.After(s.NextAt) {
-				s.NextAt = e.RetryAt
-			}
 			x.suspend(wait{at: s.NextAt, why: fmt.Sprintf("%s: %s", conn.Name, e.Error()), step: s.Path, steps: []*record.Step{s}, effect: f})
 		}
 	}
 	return x.fail(s, f, e)
+}
+
+// longPause is how long a pause may be that nobody needs to hear of.
+const longPause = time.Hour
+
+// alarm tells the operator of a pause that is longer than systems mostly ask for.
+// It is obeyed all the same, see funnel.RetryAfter.
+func (x *exec) alarm(conn *Connection, e *funnel.Error, now time.Time) {
+	if e.RetryAt.Sub(now) > longPause {
+		x.e.o.Log.Warn("an outside system asks for a pause of more than an hour", "connection", conn.Name, "until", e.RetryAt.UTC().Format(time.RFC3339), "why", e.Error())
+	}
 }
 
 // coded returns the action's own error. One without a code stays in the log, for
