@@ -102,6 +102,8 @@ type TriggerSpec struct {
 	FreeKeys bool
 	// NeedsAccount says that our own doings cause such events too.
 	NeedsAccount bool
+	// Repeated says that senders repeat a delivery that was answered with 503.
+	Repeated bool
 	// Reader reads afterwards what deliveries tell; nil if that cannot be.
 	Reader *Reader
 }
@@ -120,6 +122,11 @@ func FreeKeys(s *TriggerSpec) { s.FreeKeys = true }
 // connection whose client is an Accounter, and takes events only once our own
 // account is known: otherwise runs could cause one another without end.
 func NeedsAccount(s *TriggerSpec) { s.NeedsAccount = true }
+
+// Repeated declares that the trigger's senders repeat a delivery that was answered
+// with 503 (Service Unavailable). When there is more to do than can be done, those
+// are turned away before others, whose deliveries would be lost.
+func Repeated(s *TriggerSpec) { s.Repeated = true }
 
 // AnyArrival is an Arrival whose event is JSON.
 type AnyArrival struct {

@@ -88,13 +88,13 @@ var (
 
 // IssueCreated is the trigger for issues that were created, by Funnel or by
 // people.
-var IssueCreated = funnel.NewTrigger("jira.issue_created", "An issue was created in Jira.", decodeIssueCreated)
+var IssueCreated = funnel.NewTrigger("jira.issue_created", "An issue was created in Jira.", decodeIssueCreated, funnel.Repeated)
 
 // IssueUpdated is the trigger for changes of issues by others.
-var IssueUpdated = funnel.NewTrigger("jira.issue_updated", "An issue was changed in Jira.", decodeIssueUpdated, funnel.NeedsAccount)
+var IssueUpdated = funnel.NewTrigger("jira.issue_updated", "An issue was changed in Jira.", decodeIssueUpdated, funnel.NeedsAccount, funnel.Repeated)
 
 // CommentCreated is the trigger for comments of others.
-var CommentCreated = funnel.NewTrigger("jira.comment_created", "An issue was commented on in Jira.", decodeCommentCreated, funnel.NeedsAccount)
+var CommentCreated = funnel.NewTrigger("jira.comment_created", "An issue was commented on in Jira.", decodeCommentCreated, funnel.NeedsAccount, funnel.Repeated)
 
 // Integration returns the integration for registration.
 func Integration() funnel.Integration {

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -237,6 +238,10 @@ func (a *App) sources(c *config.Config, links map[string]*link) ([]intake.Source
 		source := intake.Source{
 			Name: name, Triggers: triggers, Connection: s.Connection, Auth: authOf(string(s.Auth.Kind), secrets), MaxBody: int(s.MaxBody),
 			Fields: s.Fields, Fingerprint: s.Fingerprint, Text: s.Text,
+		}
+		source.Repeated = !slices.ContainsFunc(triggers, func(t *funnel.TriggerSpec) bool { return !t.Repeated })
+		if s.Repeated != nil {
+			source.Repeated = *s.Repeated
 		}
 		if l := links[s.Connection]; l != nil {
 			source.Account = l.knownAccount

@@ -58,6 +58,7 @@ type Source struct {
 	Text        []string                 // the fields with free text in which observables are looked for; nil: the trigger's own, empty: none
 	MaxBody     int64                    // bytes; default 1 MiB, at most 8 MiB
 	Reconcile   Reconcile
+	Repeated    *bool // whether the sender repeats what was answered with 503; nil: as the trigger says
 }
 
 // Reconcile is how a source looks for what never arrived, by reading it at its

@@ -139,6 +139,10 @@ func (r *reader) source(c *Config, name string, at entry, o *object) Source {
 	}
 	o.textsOrNone("text", "text: [message, description], or text: [] for none", &out.Text)
 	o.size("max_body", 1<<10, mostMaxBody, &out.MaxBody)
+	if o.n.child("repeated") != nil {
+		out.Repeated = new(bool)
+		o.flag("repeated", out.Repeated)
+	}
 	if n := o.get("reconcile"); n != nil {
 		out.Reconcile = r.reconcile(n, o.path("reconcile"))
 		if out.Connection == "" {

@@ -120,6 +120,8 @@ func registry() *funnel.Registry {
 		AddPlaybooks(funnel.NewPlaybook("answer", "Answers.", heard, func(*funnel.Run, echoInput) error { return nil }, funnel.Saves(90*time.Second)))
 }
 
+func (h *house) Repeated(string) bool { return false }
+
 func (h *house) Receive(_ context.Context, r intake.Request) (intake.Result, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

@@ -23,6 +23,9 @@ import (
 // Intake receives webhooks.
 type Intake interface {
 	Receive(context.Context, intake.Request) (intake.Result, error)
+	// Repeated reports whether the sender of a source's deliveries comes again after
+	// a 503. Of a source that there is not, it may: nothing is lost.
+	Repeated(source string) bool
 }
 
 // Reader reads what is stored. What does not exist is record.ErrNotFound.
@@ -89,6 +92,9 @@ type server struct {
 	api    huma.API
 	routes map[string]access // by pattern
 	spec   []byte            // /openapi.json
+
+	vital     map[string]bool // the patterns that are never turned away
+	admission *admission
 }
 
 // access says who may use a route.
@@ -111,6 +117,10 @@ func build(o Options) *server {
 		o.Clock = time.Now
 	}
 	s := &server{Options: o, hosts: hostNames(o), mux: http.NewServeMux(), routes: map[string]access{}}
+	s.vital = map[string]bool{"GET /healthz": true, "GET /readyz": true, "GET /status": true, "GET /metrics": true}
+	s.admission = &admission{log: o.Log, metrics: o.Metrics, clock: o.Clock}
+	o.Metrics.Gauge("funnel_requests_in_progress", "Requests that are being worked on.", nil, func() float64 { in, _ := s.admission.figures(); return float64(in) })
+	o.Metrics.Gauge("funnel_requests_in_line", "Deliveries that wait for being worked on.", nil, func() float64 { _, line := s.admission.figures(); return float64(line) })
 	s.api = newAPI(s)
 	s.addHooks()
 	s.addRuns()
@@ -130,6 +140,7 @@ func (s *server) handler() http.Handler {
 	h := http.Handler(s.mux)
 	h = s.authenticate(h)
 	h = s.sameOrigin(h)
+	h = s.admit(h)
 	h = s.known(h)
 	h = s.addressed(h)
 	return s.fence(h)

@@ -45,6 +45,8 @@ type Source struct {
 	Text        []string // the fields with free text; nil: the trigger's own
 	// Account returns our own account at the connection, "" if it is not known.
 	Account func() string
+	// Repeated says that the sender repeats a delivery that was answered with 503.
+	Repeated bool
 	// Readable is how to read what never arrived; nil if nobody shall.
 	Readable *Readable
 }

@@ -17,3 +17,10 @@ func (in *Intake) Reload(list []Source, observe func(mapped []funnel.Observable,
 	}
 	in.sources.Store(s)
 }
+
+// Repeated reports whether the sender of a source's deliveries repeats one that
+// was answered with 503. Of a source that there is not, nothing is lost.
+func (in *Intake) Repeated(source string) bool {
+	s, ok := in.sources.Load().byName[source]
+	return !ok || s.Repeated
+}

@@ -22,6 +22,7 @@ type Metrics struct {
 	stepTime   *prometheus.HistogramVec
 	unsure     prometheus.Counter
 	missed     *prometheus.CounterVec
+	shed       *prometheus.CounterVec
 	leaseLost  prometheus.Counter
 	takenOver  prometheus.Counter
 	lookups    *prometheus.CounterVec
@@ -40,13 +41,14 @@ func New() *Metrics {
 		steps:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_steps_total", Help: "Ended steps by action and state."}, []string{"action", "state"}),
 		stepTime:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "funnel_step_seconds", Help: "From a step's start to its end, waits included.", Buckets: prometheus.ExponentialBuckets(0.005, 4, 10)}, []string{"action"}),
 		unsure:     prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_unsure_effects_total", Help: "Effects whose outcome was unknown and had to be looked up."}),
+		shed:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_shed_total", Help: "Requests that were turned away because there was too much to do, by class: pages first, then deliveries whose sender repeats them, then those sent once."}, []string{"class"}),
 		missed:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_missed_alerts_total", Help: "Alerts that no delivery brought and that were found by reading, by source."}, []string{"source"}),
 		leaseLost:  prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_lease_lost_total", Help: "Runs that this node worked on when they passed to another node or were cancelled."}),
 		takenOver:  prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_taken_over_total", Help: "Runs that this node took over from nodes that did not answer any more."}),
 		lookups:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_lookups_total", Help: "Answered look-ups of what runs share, by connection and whether the connection was asked or another run's answer was at hand."}, []string{"connection", "from"}),
 		accepting:  prometheus.NewHistogram(prometheus.HistogramOpts{Name: "funnel_accept_seconds", Help: "From a delivery's arrival to its durable acceptance.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
 	}
-	m.registry.MustRegister(m.deliveries, m.denied, m.unmatched, m.runs, m.runTime, m.steps, m.stepTime, m.unsure, m.leaseLost, m.takenOver, m.missed, m.lookups, m.accepting,
+	m.registry.MustRegister(m.deliveries, m.denied, m.unmatched, m.runs, m.runTime, m.steps, m.stepTime, m.unsure, m.leaseLost, m.takenOver, m.missed, m.shed, m.lookups, m.accepting,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -129,6 +131,13 @@ func (m *Metrics) LeaseLost() {
 func (m *Metrics) TakenOver(n int) {
 	if m != nil {
 		m.takenOver.Add(float64(n))
+	}
+}
+
+// Shed counts a request that was turned away because there was too much to do.
+func (m *Metrics) Shed(class string) {
+	if m != nil {
+		m.shed.WithLabelValues(class).Inc()
 	}
 }
 
