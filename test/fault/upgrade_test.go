@@ -27,6 +27,11 @@ func next(t *testing.T) string {
 	return path
 }
 
+// inMigration has a server die in a migration.
+func inMigration(point string) string {
+	return fmt.Sprintf("%s=kill store.migration.%s 1", faultpoint.Variable, point) // TestFaultPoints looks for the whole names
+}
+
 // TestF21Upgrade is F21 on one node: the next version is started on this one's data
 // again and again, and killed before and within the migration. Each time this
 // version starts again on what is left, and works on. Then the upgrade succeeds,
@@ -57,8 +62,8 @@ func TestF21Upgrade(t *testing.T) {
 	as(this, 500*time.Millisecond)
 	for i := range kills {
 		w.program = following
-		point := []string{"store.migration.between", "store.migration.within"}[i%2]
-		p := w.launch(t, []string{fmt.Sprintf("%s=kill %s 1", faultpoint.Variable, point)})
+		point := []string{"between", "within"}[i%2]
+		p := w.launch(t, []string{inMigration(point)})
 		select {
 		case <-p.ended:
 		case <-ctx.Done():
@@ -110,7 +115,7 @@ func TestF21Rolling(t *testing.T) {
 	for i, n := range c.nodes {
 		become(n, following)
 		if i == 0 {
-			p := n.launch(t, []string{faultpoint.Variable + "=kill store.migration.within 1"})
+			p := n.launch(t, []string{inMigration("within")})
 			select {
 			case <-p.ended:
 			case <-ctx.Done():
