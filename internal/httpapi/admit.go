@@ -37,6 +37,15 @@ const (
 	lineFor      = 20 * time.Second // less than the time that senders give an answer
 )
 
+// Requests that wait for the disk together cost little, and those that wait for the
+// processor make all others wait. So how many may be in progress beside those that
+// nobody repeats falls when they take long, and rises when they do not.
+const (
+	longTaken = 100 * time.Millisecond
+	fewest    = 8
+	cutPause  = 100 * time.Millisecond // between two falls: the requests in progress say the same
+)
+
 // shedLog is between two lines about it in the log.
 const shedLog = 10 * time.Second
 
@@ -47,6 +56,8 @@ type admission struct {
 	clock   func() time.Time
 
 	mu    sync.Mutex
+	room  int // how many may be in, beside deliveries that nobody repeats
+	cut   time.Time
 	in    int
 	pages int // of in
 	line  []chan struct{}
@@ -63,14 +74,15 @@ func (a *admission) enter(ctx context.Context, c class) (leave func(), ok bool) 
 	a.mu.Lock()
 	switch {
 	case c == once && a.in < mostOnce && len(a.line) == 0,
-		c == repeated && a.in < mostRepeated && len(a.line) == 0,
-		c == pages && a.in < mostRepeated && a.pages < mostPages && len(a.line) == 0:
+		c == repeated && a.in < a.room && len(a.line) == 0,
+		c == pages && a.in < a.room && a.pages < mostPages && len(a.line) == 0:
 		a.in++
 		if c == pages {
 			a.pages++
 		}
 		a.mu.Unlock()
-		return func() { a.leave(c) }, true
+		began := a.clock()
+		return func() { a.leave(c, began) }, true
 	case c == once && len(a.line) < mostInLine:
 		turn := make(chan struct{})
 		a.line = append(a.line, turn)
@@ -88,7 +100,7 @@ func (a *admission) wait(ctx context.Context, turn chan struct{}) (leave func(),
 	defer timer.Stop()
 	select {
 	case <-turn:
-		return func() { a.leave(once) }, true
+		return func() { a.leave(once, time.Time{}) }, true
 	case <-timer.C:
 	case <-ctx.Done():
 	}
@@ -101,15 +113,18 @@ func (a *admission) wait(ctx context.Context, turn chan struct{}) (leave func(),
 			return nil, false
 		}
 	}
-	return func() { a.leave(once) }, true // its turn came in the last moment
+	return func() { a.leave(once, time.Time{}) }, true // its turn came in the last moment
 }
 
-// leave ends a request; who is first in line gets its place.
-func (a *admission) leave(c class) {
+// leave ends a request that began at the time; who is first in line gets its place.
+func (a *admission) leave(c class, began time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c == pages {
 		a.pages--
+	}
+	if c != once {
+		a.adapt(began)
 	}
 	if len(a.line) > 0 {
 		close(a.line[0])
@@ -117,6 +132,18 @@ func (a *admission) leave(c class) {
 		return
 	}
 	a.in--
+}
+
+// adapt makes less room after a request that took long, and more after one that did
+// not and had no room beside it.
+func (a *admission) adapt(began time.Time) {
+	now := a.clock()
+	switch long := now.Sub(began) > longTaken; {
+	case long && now.Sub(a.cut) > cutPause:
+		a.room, a.cut = max(fewest, a.room*3/4), now
+	case !long && a.in >= a.room:
+		a.room = min(mostRepeated, a.room+1)
+	}
 }
 
 // refuse counts, and tells the log now and then.

@@ -14,7 +14,7 @@ import (
 )
 
 func newAdmission() *admission {
-	return &admission{log: slog.New(slog.DiscardHandler), clock: time.Now}
+	return &admission{log: slog.New(slog.DiscardHandler), clock: time.Now, room: mostRepeated}
 }
 
 // fill lets in as many of the class as there is room for.
@@ -112,6 +112,39 @@ func TestLineIsBounded(t *testing.T) {
 		}
 		if admitted != 1 || len(a.line) != 0 || a.in != mostOnce {
 			t.Errorf("%d of the line were let in, %d wait still, %d are in", admitted, len(a.line), a.in)
+		}
+	})
+}
+
+// TestRoomFollowsTheTime: when requests take long there is less room for those that
+// can come again, but not none, and when they do not there is room again.
+func TestRoomFollowsTheTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission()
+		for range 30 {
+			leave := fill(t, a, repeated, 10_000)
+			time.Sleep(2 * longTaken)
+			for _, l := range leave {
+				l()
+			}
+		}
+		if n := len(fill(t, a, repeated, 10_000)); n != fewest {
+			t.Errorf("there is room for %d, want %d", n, fewest)
+		}
+		if leave := fill(t, a, once, mostOnce-fewest); len(leave) != mostOnce-fewest {
+			t.Errorf("deliveries that nobody repeats have room for %d", len(leave))
+		}
+		a = newAdmission()
+		a.room = fewest
+		for range 30 {
+			for _, l := range fill(t, a, repeated, 10_000) {
+				time.Sleep(time.Millisecond)
+				l()
+			}
+		}
+		if a.room <= fewest {
+			t.Errorf("there is room for %d although requests do not take long", a.room)
 		}
 	})
 }
