@@ -41,6 +41,9 @@ type ActionSpec struct {
 	// Fresh reports whether what Find reads is known to be fresh enough to prove
 	// absence. Nil: Find reads the truth, not an index.
 	Fresh func(ctx context.Context, client any, key EffectKey, input []byte, since time.Time) (bool, error)
+	// Adopt finds what was made for the same claim by somebody whose memory is lost;
+	// nil for most actions.
+	Adopt func(ctx context.Context, client any, input []byte) ([]byte, bool, error)
 	// Claim names what only one run may make; nil for most actions.
 	Claim func(input []byte) (Claim, error)
 	// Repeat turns the outcome of the claim's owner into that of a later claimant.
@@ -120,6 +123,7 @@ type ActionOption func(*actionOptions)
 type actionOptions struct {
 	settle                                   Settlement
 	find, fresh, claim, repeat, serial, emit any
+	adopt                                    any
 	lookup, found                            any
 	example                                  any
 }
@@ -134,6 +138,14 @@ func Find[C, In, Out any](fn func(C, context.Context, EffectKey, In) (Out, bool,
 // index has caught up with the given instant.
 func Fresh[C, In any](fn func(C, context.Context, EffectKey, In, time.Time) (bool, error)) ActionOption {
 	return func(o *actionOptions) { o.fresh = fn }
+}
+
+// Adopt declares how to find what was made for the same claim (OnePer), within its
+// window, by a life of the server of which nobody knows any more: after a restored
+// backup it is what was made since. fn has the type
+// func(C, context.Context, In) (Out, bool, error).
+func Adopt[C, In, Out any](fn func(C, context.Context, In) (Out, bool, error)) ActionOption {
+	return func(o *actionOptions) { o.adopt = fn }
 }
 
 // Upsert settles an unsure outcome by repeating: doing it twice is the same as
@@ -226,6 +238,21 @@ func NewAction[C, In, Out any](id, summary string, effect Effect, method func(C,
 				return nil, false, err
 			}
 			out, found, err := find(c, ctx, key, in)
+			if err != nil || !found {
+				return nil, false, err
+			}
+			b, err := json.Marshal(out)
+			return b, err == nil, err
+		}
+	}
+	if o.adopt != nil {
+		adopt := typed[func(C, context.Context, In) (Out, bool, error)](id, "Adopt", o.adopt)
+		s.Adopt = func(ctx context.Context, client any, input []byte) ([]byte, bool, error) {
+			c, in, err := clientAndInput[C, In](id, client, input)
+			if err != nil {
+				return nil, false, err
+			}
+			out, found, err := adopt(c, ctx, in)
 			if err != nil || !found {
 				return nil, false, err
 			}

@@ -41,7 +41,7 @@ const (
 var (
 	// OpenTicket opens one ticket per project, fingerprint and window.
 	OpenTicket = funnel.NewAction("jira.open_ticket", "Open a ticket, once for the same thing.", funnel.Writes, (*Client).OpenTicket,
-		funnel.Find((*Client).findTicket), funnel.Fresh((*Client).indexFresh),
+		funnel.Find((*Client).findTicket), funnel.Fresh((*Client).indexFresh), funnel.Adopt((*Client).adoptTicket),
 		funnel.OnePer(claimTicket, repeatTicket), funnel.Emits(IssueCreated, ticketKey, ticketEvent))
 	// GetIssue reads an issue.
 	GetIssue = funnel.NewAction("jira.get_issue", "Get an issue.", funnel.Reads, (*Client).GetIssue)

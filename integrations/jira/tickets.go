@@ -201,6 +201,30 @@ func (c *Client) findTicket(ctx context.Context, key funnel.EffectKey, in OpenTi
 	return c.ticket(ours[0].ID, ours[0].Key, in.Project), true, nil
 }
 
+// adoptTicket finds the newest ticket of the same fingerprint that Funnel opened
+// within the window. Labels can be copied, so the creator must be our account.
+func (c *Client) adoptTicket(ctx context.Context, in OpenTicketInput) (Ticket, bool, error) {
+	if in.Follows != "" {
+		return Ticket{}, false, nil // it is meant to stand beside another of its fingerprint
+	}
+	what := "looking for a ticket about the same thing in " + in.Project
+	account, err := c.Account(ctx)
+	if err != nil {
+		return Ticket{}, false, err
+	}
+	q := search{}.where(projectField, in.Project).where(labelsField, labelOurs).where(labelsField, fingerprintLabel(in.Fingerprint))
+	found, _, err := c.find(ctx, what, q.createdWithin(claimTicket(in).Window).newestFirst(), 50)
+	if err != nil {
+		return Ticket{}, false, err
+	}
+	for _, bean := range found {
+		if bean.Fields.Creator.id() == account {
+			return c.ticket(bean.ID, bean.Key, in.Project), true, nil
+		}
+	}
+	return Ticket{}, false, nil
+}
+
 // isEffect reports whether the issue is the effect of the key. Without a readable
 // property the creator decides.
 func (c *Client) isEffect(ctx context.Context, bean issueBean, key funnel.EffectKey) (bool, error) {

@@ -168,6 +168,9 @@ func (a *App) assemble(s *setup) (err error) {
 		RunURL: func(run int64) string { return fmt.Sprintf("%s/api/v1/runs/%d", c.Server.PublicURL, run) },
 		Clock:  a.o.Clock, Log: a.log, Metrics: a.metrics,
 	}
+	if options.RecallUntil, err = a.recallUntil(); err != nil {
+		return err
+	}
 	a.instruct(s, &options)
 	if a.queue, err = a.newQueue(c); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -60,6 +61,33 @@ func (a *App) openStore(ctx context.Context) (err error) {
 			return err
 		}
 	}
+}
+
+// MarkRestored notes in the database of the configuration that it was restored by
+// other means than ours.
+func MarkRestored(ctx context.Context, c *config.Config) error {
+	a := &App{o: Options{Config: c}, log: slog.New(slog.DiscardHandler)}
+	if err := a.openStore(ctx); err != nil {
+		return err
+	}
+	return errors.Join(a.store.NoteRestored(store.Restored{At: time.Now().UTC()}), a.store.Close())
+}
+
+// recallFor is how long after a restore what is new to the database is looked up
+// first: longer than a source or a reconciliation brings something back.
+const recallFor = 7 * 24 * time.Hour
+
+// recallUntil returns until when that is so.
+func (a *App) recallUntil() (time.Time, error) {
+	r, err := a.store.Restored()
+	if err != nil || r.At.IsZero() {
+		return time.Time{}, err
+	}
+	until := r.At.Add(recallFor)
+	if a.o.Clock().Before(until) {
+		a.log.Info("the database was restored: what is to be made is looked up first, for it may be there already", "backup_of", r.MadeAt, "restored", r.At, "until", until)
+	}
+	return until, nil
 }
 
 // databasePatience is how long a node waits for a database that does not answer

@@ -89,6 +89,9 @@ type Options struct {
 	Match func(trigger string) []string
 	// Settings are the playbooks' configured settings as JSON.
 	Settings map[string][]byte
+	// RecallUntil is until when what is new to the ledger may have been made before, by
+	// a life of which the database was restored and knows nothing. Zero: never.
+	RecallUntil time.Time
 	// Lookups are the distances from sending at which an unsure effect is looked
 	// up. None: it is made again at once, which makes duplicates.
 	Lookups []time.Duration

@@ -50,6 +50,11 @@ func (x *exec) effect(s *record.Step, spec *funnel.ActionSpec, conn *Connection)
 			}
 		default:
 			x.notYet(s, conn)
+			if known, err := x.recall(s, spec, conn, f); err != nil {
+				return nil, err
+			} else if known {
+				continue
+			}
 			if err := x.send(s, spec, conn, f); err != nil {
 				return nil, err
 			}

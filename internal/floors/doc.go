@@ -5,7 +5,7 @@
 //	6  cmd/funnel
 //	5  cli                                       joins app and demo
 //	4  internal/app, internal/demo, integrations/all, playbooks
-//	3  internal/httpapi webui docgen, funneltest
+//	3  internal/httpapi webui docgen backup, funneltest
 //	2  internal/intake engine queue store playbookfile config auth  |  integrations/*
 //	1  internal/record upstream schema secret metrics audit observables faultpoint
 //	0  funnel                                    the standard library only

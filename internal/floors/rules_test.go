@@ -26,7 +26,7 @@ func floors() map[string]int {
 	for floor, rooms := range map[int]string{
 		1: "record upstream schema secret metrics audit observables faultpoint",
 		2: "intake engine queue store playbookfile config auth",
-		3: "httpapi webui docgen",
+		3: "httpapi webui docgen backup",
 	} {
 		for room := range strings.FieldsSeq(rooms) {
 			table["internal/"+room] = floor

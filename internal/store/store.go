@@ -62,6 +62,10 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(filepath.Join(dir, halfName)); err == nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("%w: run funnel restore again with the same file", ErrHalfRestored)
+	}
 	s, err := open(dir)
 	if err != nil {
 		_ = lock.Close()

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -37,10 +38,14 @@ var (
 const (
 	childConfig = "FUNNEL_FAULT_CONFIG" // path of its configuration
 	childBlind  = "FUNNEL_FAULT_BLIND"  // not empty: never look an unsure effect up, and soon take it for not made
+	childArgs   = "FUNNEL_FAULT_ARGS"   // another command line than serve's, apart by spaces
 	childEager  = "FUNNEL_FAULT_EAGER"  // not empty: journal that a request leaves only after it has
 )
 
 func TestMain(m *testing.M) {
+	if args := os.Getenv(childArgs); args != "" {
+		os.Exit(cli.Main(registry(), strings.Fields(args)))
+	}
 	if path := os.Getenv(childConfig); path != "" {
 		if os.Getenv(childBlind)+os.Getenv(childEager) == "" {
 			os.Exit(cli.Main(registry(), []string{"serve", "--config", path, "--exit-with-stdin"}))

@@ -34,6 +34,7 @@ type line struct {
 	through http.RoundTripper
 	mu      sync.Mutex
 	taken   int
+	all     [][]byte // the bodies of all webhooks
 	lost    [][]byte // the bodies of webhooks without a good answer
 }
 
@@ -48,6 +49,7 @@ func (l *line) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := l.through.RoundTrip(req)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.all = append(l.all, body)
 	if err == nil && res.StatusCode/100 == 2 {
 		l.taken++
 	} else {
