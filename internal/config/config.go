@@ -22,10 +22,17 @@ type Config struct {
 	Playbooks   map[string]Playbook // a playbook that is not named here is enabled and has no options
 	Observables Observables
 	Engine      Engine
+	Retention   Retention
 	Notify      *Notify // nil: nobody is told
 
 	doc     *document
 	secrets secret.Resolver
+}
+
+// Retention is how long what has ended is kept.
+type Retention struct {
+	Deliveries time.Duration // what was received and what became of it; default 30 days
+	Events     time.Duration // with their runs and steps; default 90 days
 }
 
 // Server is where Funnel listens.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/funnelsec/funnel/internal/secret"
 )
@@ -92,6 +93,7 @@ func (r *reader) config(c *Config) {
 	})
 	r.observables(top.get("observables"), &c.Observables)
 	r.engine(top.get("engine"), &c.Engine)
+	r.retention(top.get("retention"), &c.Retention)
 	c.Notify = r.notify(top.get("notify"))
 	top.done()
 }
@@ -103,6 +105,25 @@ func (r *reader) engine(n *node, e *Engine) {
 	o.duration("quiet", mostWait, &e.Quiet)
 	o.duration("tell_after", mostWait, &e.TellAfter)
 	o.count("attempts", 1, 100, &e.Attempts)
+	o.done()
+}
+
+// The bounds of retention. What is kept for less than a week would be taken for new
+// when its source repeats it.
+const (
+	leastKept = 7 * 24 * time.Hour
+	mostKept  = 10 * 365 * 24 * time.Hour
+)
+
+func (r *reader) retention(n *node, k *Retention) {
+	*k = Retention{Deliveries: 30 * 24 * time.Hour, Events: 90 * 24 * time.Hour}
+	o := r.object(n, "retention")
+	for key, into := range map[string]*time.Duration{"deliveries": &k.Deliveries, "events": &k.Events} {
+		o.duration(key, mostKept, into)
+		if *into < leastKept {
+			r.fail(o.n.child(key), o.path(key)+" must be at least 168h, a week: what is forgotten earlier would be new when its source repeats it", "write "+key+": 168h or more")
+		}
+	}
 	o.done()
 }
 

@@ -22,6 +22,7 @@ type Metrics struct {
 	stepTime   *prometheus.HistogramVec
 	unsure     prometheus.Counter
 	missed     *prometheus.CounterVec
+	purged     *prometheus.CounterVec
 	shed       *prometheus.CounterVec
 	leaseLost  prometheus.Counter
 	takenOver  prometheus.Counter
@@ -42,13 +43,14 @@ func New() *Metrics {
 		stepTime:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "funnel_step_seconds", Help: "From a step's start to its end, waits included.", Buckets: prometheus.ExponentialBuckets(0.005, 4, 10)}, []string{"action"}),
 		unsure:     prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_unsure_effects_total", Help: "Effects whose outcome was unknown and had to be looked up."}),
 		shed:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_shed_total", Help: "Requests that were turned away because there was too much to do, by class: pages first, then deliveries whose sender repeats them, then those sent once."}, []string{"class"}),
+		purged:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_purged_total", Help: "What was dropped because of its age, by class."}, []string{"class"}),
 		missed:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_missed_alerts_total", Help: "Alerts that no delivery brought and that were found by reading, by source."}, []string{"source"}),
 		leaseLost:  prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_lease_lost_total", Help: "Runs that this node worked on when they passed to another node or were cancelled."}),
 		takenOver:  prometheus.NewCounter(prometheus.CounterOpts{Name: "funnel_taken_over_total", Help: "Runs that this node took over from nodes that did not answer any more."}),
 		lookups:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "funnel_lookups_total", Help: "Answered look-ups of what runs share, by connection and whether the connection was asked or another run's answer was at hand."}, []string{"connection", "from"}),
 		accepting:  prometheus.NewHistogram(prometheus.HistogramOpts{Name: "funnel_accept_seconds", Help: "From a delivery's arrival to its durable acceptance.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
 	}
-	m.registry.MustRegister(m.deliveries, m.denied, m.unmatched, m.runs, m.runTime, m.steps, m.stepTime, m.unsure, m.leaseLost, m.takenOver, m.missed, m.shed, m.lookups, m.accepting,
+	m.registry.MustRegister(m.deliveries, m.denied, m.unmatched, m.runs, m.runTime, m.steps, m.stepTime, m.unsure, m.leaseLost, m.takenOver, m.missed, m.purged, m.shed, m.lookups, m.accepting,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -131,6 +133,13 @@ func (m *Metrics) LeaseLost() {
 func (m *Metrics) TakenOver(n int) {
 	if m != nil {
 		m.takenOver.Add(float64(n))
+	}
+}
+
+// Purged counts what was dropped because of its age.
+func (m *Metrics) Purged(class string, n int64) {
+	if m != nil {
+		m.purged.WithLabelValues(class).Add(float64(n))
 	}
 }
 

@@ -196,3 +196,9 @@ func WaitSerial(connection, name string) string { return "serial:" + connection 
 // WaitAnswer is the WaitOn of a run that waits for the answer to another that
 // asks the same.
 func WaitAnswer(connection, lookup string) string { return "answer:" + connection + "/" + lookup }
+
+// Purged is what was dropped because of its age.
+type Purged struct {
+	Events, Runs int64
+	Next         int64 // the event to go on after; 0: there are no more that are old enough
+}

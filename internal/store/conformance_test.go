@@ -52,6 +52,8 @@ type database interface {
 	Settled(context.Context, string) (bool, error)
 	Reconcile(record.Reconciliation) (record.Reconciled, error)
 	ForgetKin(before time.Time, most int) (int64, error)
+	PurgeDeliveries(before time.Time, most int) (int64, error)
+	PurgeEvents(before time.Time, after int64, most int) (record.Purged, error)
 	Close() error
 }
 
@@ -64,7 +66,7 @@ func conform(t *testing.T, open func(dir string) (database, error)) {
 		"companions": checkCompanions, "claim": checkClaim, "claim passes": checkClaimPasses, "claim window": checkClaimWindow,
 		"prove": checkProve, "retry": checkRetry, "skip": checkSkip, "cancel": checkCancel,
 		"backlog": checkBacklog, "untold": checkUntold, "unsure": checkUnsure,
-		"settings": checkSettings, "kin": checkKin, "pages": checkPages, "summary": checkSummary, "reopen": checkReopen,
+		"settings": checkSettings, "kin": checkKin, "purge": checkPurge, "purge tickets": checkPurgeTickets, "pages": checkPages, "summary": checkSummary, "reopen": checkReopen,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

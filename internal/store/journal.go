@@ -128,6 +128,9 @@ func putStep(t *tx, s *record.Step) error {
 	if len(outcome) > largeOutcome {
 		sum := sha256.Sum256(outcome)
 		ref = hex.EncodeToString(sum[:])
+		if err := lockBlobs(t, false); err != nil {
+			return err
+		}
 		if err := t.exec("INSERT INTO blob (hash, data) VALUES (?, ?) ON CONFLICT DO NOTHING", ref, outcome); err != nil {
 			return err
 		}
