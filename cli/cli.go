@@ -111,7 +111,7 @@ the host. Start with "funnel demo": it needs no account anywhere.`,
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.SetFlagErrorFunc(suggestFlag)
-	root.AddCommand(p.serve(), p.demo(), p.check(), p.list(), p.show(), p.runCommand(), p.token(), p.backup(), p.restore(), p.version())
+	root.AddCommand(p.serve(), p.demo(), p.check(), p.list(), p.show(), p.runCommand(), p.token(), p.backup(), p.restore(), p.doctor(), p.version())
 	root.AddCommand(p.control()...)
 	return root
 }

@@ -52,11 +52,16 @@ func Check(ctx context.Context, file string) (version int, err error) {
 	if err := db.QueryRowContext(ctx, "SELECT MAX(version), MAX(CASE WHEN compatible = 0 THEN version ELSE compatible END) FROM schema_version").Scan(&version, &compatible); err != nil {
 		return 0, fmt.Errorf("it is no database of Funnel's: %w", err)
 	}
-	files, err := fs.Glob(migrations, "*/*.sql")
-	if err == nil && compatible > len(files) {
-		err = fmt.Errorf("%w: its schema is version %d, this one knows %d", ErrNewer, version, len(files))
+	if compatible > known() {
+		err = fmt.Errorf("%w: its schema is version %d, this one knows %d", ErrNewer, version, known())
 	}
 	return version, err
+}
+
+// known is the newest version of the schema that this Funnel knows.
+func known() int {
+	files, _ := fs.Glob(migrations, "*/*.sql") // the pattern is right
+	return len(files)
 }
 
 // restoredSetting keeps when the database was last restored.
