@@ -31,7 +31,18 @@ const clients = 32
 // gets no answer sends again until there is one.
 func (w *world) startLoad(ctx context.Context, t *testing.T, perSecond, most int, people bool) *load {
 	t.Helper()
-	l := &load{w: w, ledger: newLedger(t), people: people, stopped: make(chan struct{}), ended: make(chan struct{})}
+	return w.startLoadAt(ctx, t, 0, perSecond, most, people)
+}
+
+// startLoadFrom is startLoad whose first alert has the number.
+func (w *world) startLoadFrom(ctx context.Context, t *testing.T, first, perSecond, most int) *load {
+	t.Helper()
+	return w.startLoadAt(ctx, t, first, perSecond, most, false)
+}
+
+func (w *world) startLoadAt(ctx context.Context, t *testing.T, first, perSecond, most int, people bool) *load {
+	t.Helper()
+	l := &load{w: w, ledger: newLedger(t), people: people, stopped: make(chan struct{}), ended: make(chan struct{}), alerts: first}
 	work := make(chan int)
 	var all sync.WaitGroup
 	for range clients {

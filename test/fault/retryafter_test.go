@@ -49,6 +49,9 @@ const (
 	bindsIssue    = "issue "
 )
 
+// jiraURL is the address of Jira in the configuration.
+var jiraURL = regexp.MustCompile(`(integration: jira\n    options: \{url: ")[^"]*"`)
+
 var issueInPath = regexp.MustCompile(`/issue/([A-Z]+-[0-9]+|[0-9]+)`)
 
 // about names what a request is bound by.
@@ -149,10 +152,7 @@ func tollFor(t *testing.T, w *world, part float64) *toll {
 	gate := &toll{site: w.jira, part: part, random: rand.New(rand.NewPCG(*seed, 10)), refused: map[string]int{}}
 	server := httptest.NewServer(gate)
 	t.Cleanup(server.Close)
-	jira := regexp.MustCompile(`integration: jira\n    options: \{url: "[^"]*"`)
-	w.configure(t, func(text string) string {
-		return jira.ReplaceAllString(text, "integration: jira\n    options: {url: \""+server.URL+`"`)
-	})
+	w.before(t, server.URL)
 	return gate
 }
 
