@@ -153,6 +153,9 @@ func TestF11Answers(t *testing.T) {
 	w.waitIdle(ctx, t)
 	threads, files := figure(&node{world: w}, "go_goroutines"), w.openFiles(t)
 	l := w.startLoadFrom(ctx, t, 3, 6, 50_000)
+	// The look-ups of these runs come 100 times as early as real ones, the last after
+	// 6 s. So a request may not be on its way for that long; an answer may.
+	quicker := strings.NewReplacer(`"average_size":10,`, `"average_size":200,`, `"rate":2`, `"rate":20`)
 	for _, toxic := range []string{
 		`{"type":"latency","attributes":{"latency":300,"jitter":250}}`,
 		`{"type":"slicer","attributes":{"average_size":10,"size_variation":5,"delay":20000}}`,
@@ -161,9 +164,11 @@ func TestF11Answers(t *testing.T) {
 		`{"type":"timeout","attributes":{"timeout":0}}`,
 		`{"type":"bandwidth","attributes":{"rate":2}}`,
 	} {
-		for _, stream := range []string{"upstream", "downstream"} {
-			if stream == "upstream" && !*full {
-				continue
+		for _, stream := range []string{"downstream", "upstream"} {
+			if stream == "upstream" {
+				if toxic = quicker.Replace(toxic); !*full {
+					continue
+				}
 			}
 			if _, err := way.Toxics.AddToxicJson(strings.NewReader(strings.Replace(toxic, "{", `{"name":"it","toxicity":0.7,"stream":"`+stream+`",`, 1))); err != nil {
 				t.Fatal(err)
