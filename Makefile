@@ -66,5 +66,5 @@ race: ## Run the tests with the race detector (needs a C compiler)
 fuzz: ## Fuzz each target for 20 seconds
 	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do \
 	  for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go | sed 's/func //'); do \
-	    echo "$$dir $$target"; go test $$dir -run '^$$' -fuzz "^$$target$$" -fuzztime 20s || exit 1; \
+	    echo "$$dir $$target"; go test $$dir -run '^$$' -fuzz "^$$target$$" -fuzztime 20s -fuzzminimizetime 5x || exit 1; \
 	  done; done
