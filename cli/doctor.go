@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,8 +52,12 @@ Exit code 1 means that something does not work.`,
 
 func printFindings(w io.Writer, found []app.Finding) error {
 	for _, f := range found {
-		if _, err := fmt.Fprintf(w, "%-8s %-22s %s\n", f.Level, f.About, clean(f.Says)); err != nil {
-			return err
+		level, about := f.Level, f.About
+		for line := range strings.Lines(f.Says) {
+			if _, err := fmt.Fprintf(w, "%-8s %-22s %s\n", level, about, clean(strings.TrimRight(line, "\n"))); err != nil {
+				return err
+			}
+			level, about = "", ""
 		}
 		if f.Do != "" {
 			if _, err := fmt.Fprintf(w, "%-8s %-22s -> %s\n", "", "", clean(f.Do)); err != nil {

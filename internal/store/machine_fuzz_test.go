@@ -143,8 +143,10 @@ func (m *machine) work(op byte, id int64) {
 			return
 		}
 		fp := fmt.Sprint("fp", id%3)
-		c, err := m.s.Claim(record.ClaimRequest{Connection: "c", Scope: "P", Fingerprint: fp, Window: 1000 * time.Hour, EffectKey: key, Run: r, Step: *step(id, "a", 1), Now: at(m.now),
-			Repeat: func(o []byte, _ int, _, _ time.Time) ([]byte, error) { return o, nil }})
+		c, err := m.s.Claim(record.ClaimRequest{
+			Connection: "c", Scope: "P", Fingerprint: fp, Window: 1000 * time.Hour, EffectKey: key, Run: r, Step: *step(id, "a", 1), Now: at(m.now),
+			Repeat: func(o []byte, _ int, _, _ time.Time) ([]byte, error) { return o, nil },
+		})
 		m.must(err)
 		if c.EffectKey != "" && !c.Waits && c.Outcome == nil {
 			if m.owner[fp] == nil {
