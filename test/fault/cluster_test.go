@@ -45,6 +45,12 @@ type node struct {
 // newCluster starts the nodes.
 func newCluster(t *testing.T, o jirafake.Options, n int) *cluster {
 	t.Helper()
+	return newClusterOf(t, o, n, func(*world) {})
+}
+
+// newClusterOf is newCluster with a change of the world before there are nodes.
+func newClusterOf(t *testing.T, o jirafake.Options, n int, change func(*world)) *cluster {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "funnel-postgres")
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +69,7 @@ func newCluster(t *testing.T, o jirafake.Options, n int) *cluster {
 		t.Fatal(err)
 	}
 	c := &cluster{world: newWorld(t, o), postgres: postgres}
+	change(c.world)
 	for i := range n {
 		c.nodes = append(c.nodes, c.add(t, i, database))
 	}
