@@ -107,7 +107,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 			if a.tokens != nil {
 				err = errors.Join(err, a.tokens.Close())
 			}
-			err = errors.Join(err, a.store.Close())
+			err = store.Explain(errors.Join(err, a.store.Close()))
 		}
 	}()
 	created, err := a.openTokens()
@@ -226,14 +226,15 @@ func (a *App) Start(ctx context.Context) error {
 	ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	a.running = ctx
 	if err := a.engine.Start(ctx); err != nil {
-		return err
+		return store.Explain(err)
 	}
 	if err := a.queue.Start(ctx); err != nil {
-		return err
+		return store.Explain(err)
 	}
 	a.watch()
 	a.background(func() { a.every(ctx, time.Minute) })
 	a.background(func() { a.watchDisk(ctx) })
+	a.background(func() { a.verify(ctx) })
 	a.background(func() { a.purgeEvery(ctx, purgePeriod) })
 	if a.shared() {
 		a.background(func() { a.syncTokens(ctx) })

@@ -20,7 +20,7 @@ func (a *App) disk() *httpapi.Disk {
 	if !ours {
 		return nil
 	}
-	view := &httpapi.Disk{Database: d.Database, Free: d.Free, Low: d.Free < lowDisk}
+	view := &httpapi.Disk{Database: d.Database, Free: d.Free, Low: d.Free < lowDisk, Verified: a.store.Verified()}
 	if err != nil {
 		view.Low = false
 		view.Error = err.Error()
@@ -50,5 +50,12 @@ func (a *App) watchDisk(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// verify looks the database over, once after the start.
+func (a *App) verify(ctx context.Context) {
+	if err := a.store.Verify(ctx); err != nil && ctx.Err() == nil {
+		a.log.Error("looking the database over", "error", err)
 	}
 }

@@ -56,6 +56,9 @@ func (a *App) ready(ctx context.Context) []string {
 		if errors.Is(err, record.ErrFull) {
 			return []string{"database: the disk is full"}
 		}
+		if errors.Is(err, store.ErrDamaged) {
+			return []string{"database: it is damaged"}
+		}
 		return []string{"database"}
 	}
 	if q, ok := a.queue.(*queue.River); ok && !q.Alive() {

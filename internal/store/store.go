@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,9 @@ type Store struct {
 	read   *reader
 	writer *writer   // of SQLite
 	pg     *postgres // of PostgreSQL
+
+	damaged  atomic.Pointer[error] // what Verify found
+	verified atomic.Bool
 }
 
 // do runs fn in a transaction and returns once it is on the disk. fn may be
@@ -37,6 +41,9 @@ type Store struct {
 func (s *Store) do(fn func(*tx) error) error {
 	if s.pg != nil {
 		return s.pg.do(fn)
+	}
+	if err := s.damaged.Load(); err != nil {
+		return *err
 	}
 	return s.writer.do(fn)
 }
@@ -69,7 +76,7 @@ func Open(dir string) (*Store, error) {
 	s, err := open(dir)
 	if err != nil {
 		_ = lock.Close()
-		return nil, fmt.Errorf("opening the database in %s: %w", dir, err)
+		return nil, Explain(fmt.Errorf("opening the database in %s: %w", dir, err))
 	}
 	s.lock = lock
 	return s, nil
@@ -108,6 +115,9 @@ func lockDir(dir string) (*os.File, error) {
 
 func open(dir string) (*Store, error) {
 	path := filepath.Join(dir, fileName)
+	if err := whole(path); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		if err := create(path); err != nil {
 			return nil, err
