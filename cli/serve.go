@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -58,7 +59,13 @@ func logHandler(w io.Writer, format string) (slog.Handler, error) {
 	return nil, fmt.Errorf("--log %q: want text or json", format)
 }
 
+// maxStack is how large a goroutine's stack may get. Nothing of ours comes near it;
+// what does is a recursion without an end, which is to crash the server before it
+// takes the machine's memory.
+const maxStack = 128 << 20
+
 func (p *program) serveUntil(ctx context.Context, path string, handler slog.Handler) error {
+	debug.SetMaxStack(maxStack)
 	hangup := make(chan os.Signal, 1) // first: by default, the signal ends the process
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)

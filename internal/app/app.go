@@ -28,6 +28,7 @@ import (
 	"github.com/funnelsec/funnel/internal/record"
 	"github.com/funnelsec/funnel/internal/secret"
 	"github.com/funnelsec/funnel/internal/store"
+	"github.com/funnelsec/funnel/internal/underway"
 )
 
 // Options set a server up.
@@ -57,6 +58,8 @@ type App struct {
 	output  *swap // what the log is written to
 	store   *store.Store
 	node    record.Node // this one, with a shared database
+	book    *underway.Book
+	past    underway.Past // of the processes before this one
 	tokens  *auth.Tokens
 	metrics *metrics.Metrics
 	queue   runs
@@ -107,9 +110,12 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 			if a.tokens != nil {
 				err = errors.Join(err, a.tokens.Close())
 			}
-			err = store.Explain(errors.Join(err, a.store.Close()))
+			err = store.Explain(errors.Join(err, a.book.Close(), a.store.Close()))
 		}
 	}()
+	if err = a.openBook(); err != nil {
+		return nil, err
+	}
 	created, err := a.openTokens()
 	if err != nil {
 		return nil, fmt.Errorf("opening the API tokens: %w", err)
@@ -166,7 +172,7 @@ func (a *App) assemble(s *setup) (err error) {
 	options := engine.Options{
 		Journal: a.store, Registry: a.o.Registry, Match: a.match,
 		RunURL: func(run int64) string { return fmt.Sprintf("%s/api/v1/runs/%d", c.Server.PublicURL, run) },
-		Clock:  a.o.Clock, Log: a.log, Metrics: a.metrics,
+		Clock:  a.o.Clock, Log: a.log, Metrics: a.metrics, Underway: a.book,
 	}
 	if options.RecallUntil, err = a.recallUntil(); err != nil {
 		return err

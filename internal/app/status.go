@@ -18,7 +18,7 @@ import (
 
 // Status returns how the connections do.
 func (a *App) Status(ctx context.Context) httpapi.Status {
-	s := httpapi.Status{StartedAt: a.started.UTC(), Config: a.configStatus(), Disk: a.disk(), Reconciliations: a.found.views()}
+	s := httpapi.Status{StartedAt: a.started.UTC(), Config: a.configStatus(), Disk: a.disk(), Deaths: a.deaths(), Reconciliations: a.found.views()}
 	nodes, err := a.store.Nodes(ctx)
 	if err != nil {
 		a.log.Error("reading the nodes", "error", err)
@@ -83,6 +83,8 @@ func (a *App) gauges(links map[string]*link) {
 		add("funnel_disk_free_bytes", "Space that is left on the disk of the data directory.", nil, read(func(d store.Disk) int64 { return d.Free }))
 		add("funnel_database_bytes", "Size of the database's files.", nil, read(func(d store.Disk) int64 { return d.Database }))
 	}
+	add("funnel_process_deaths", "Processes before this one that ended without being told to, in all.", nil, func() float64 { return float64(a.past.Deaths) })
+	add("funnel_process_crashes", "How many of these crashed by themselves.", nil, func() float64 { return float64(a.past.Crashes) })
 	add("funnel_queue_ready", "Runs in memory that wait for a worker.", nil, func() float64 { n, _ := a.queue.Depth(); return float64(n) })
 	add("funnel_queue_working", "Runs being worked on.", nil, func() float64 { _, n := a.queue.Depth(); return float64(n) })
 	for name, l := range links {

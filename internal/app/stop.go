@@ -32,7 +32,7 @@ func (a *App) Stop(ctx context.Context) error {
 	a.cancel()
 	a.wg.Wait()
 	a.setup.Load().close(nil)
-	return errors.Join(err, a.tokens.Close(), a.store.Close())
+	return errors.Join(err, a.tokens.Close(), a.book.Close(), a.store.Close())
 }
 
 // drain waits for what is under way. Requests and steps have the same time.

@@ -20,6 +20,9 @@ func (x *exec) conclude() (parkedOn string) {
 	run := x.run
 	run.UpdatedAt = now
 	switch {
+	case x.hung:
+		x.e.o.Log.Error("a playbook hangs and is left alone: its goroutine stays until the server is restarted", "run", run.ID, "playbook", run.Playbook)
+		return x.end(run, funnel.Errorf(funnel.Internal, "playbook %s did nothing for %s outside of a step: it hangs", run.Playbook, x.e.o.Patience))
 	case x.isCancelled() && (!x.returned || x.err != nil):
 		return "" // letGo cancels it
 	case x.panicked != nil:

@@ -26,6 +26,8 @@ type desk struct {
 	fresh bool          // whether absence can be proven
 	big   int           // bytes that look_up answers with
 	finds int
+	tries map[string]int // calls, by action
+	wake  chan struct{}  // closed when the desk wakes
 }
 
 type processed struct {
@@ -44,12 +46,13 @@ type fault struct {
 	late  time.Duration // answer nothing, do it later
 	panic bool
 	hang  bool          // until the caller gives up
+	deaf  bool          // until the desk wakes, whatever the caller does
 	gate  chan struct{} // wait for it, then do it
 	crash func()        // what happens to the caller: before it is done, or with lost after
 }
 
 func newDesk() *desk {
-	return &desk{faults: map[string][]fault{}, always: map[string]fault{}, inside: map[string]int{}, fresh: true}
+	return &desk{faults: map[string][]fault{}, always: map[string]fault{}, inside: map[string]int{}, fresh: true, tries: map[string]int{}, wake: make(chan struct{})}
 }
 
 func (d *desk) next(op string, faults ...fault) {
@@ -80,6 +83,13 @@ func (d *desk) did(ops ...string) []processed {
 	return list
 }
 
+// tried returns how often the action was called.
+func (d *desk) tried(op string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.tries[op]
+}
+
 func (d *desk) names(ops ...string) []string {
 	names := []string{}
 	for _, p := range d.did(ops...) {
@@ -98,6 +108,7 @@ func (d *desk) do(ctx context.Context, op, name string) (int, error) {
 		f, d.faults[op] = list[0], list[1:]
 	}
 	d.inside[name]++
+	d.tries[op]++
 	d.crowd = max(d.crowd, d.inside[name])
 	d.mu.Unlock()
 	defer func() {
@@ -123,6 +134,9 @@ func (d *desk) do(ctx context.Context, op, name string) (int, error) {
 	switch {
 	case f.panic:
 		panic("the desk falls over")
+	case f.deaf:
+		<-d.wake
+		return 0, ctx.Err()
 	case f.hang:
 		<-ctx.Done()
 		return 0, ctx.Err()
@@ -150,7 +164,10 @@ func (d *desk) find(op string, key funnel.EffectKey) (int, bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.finds++
-	if f := d.always["find"]; f.err != nil {
+	switch f := d.always["find"]; {
+	case f.panic:
+		panic("the desk falls over")
+	case f.err != nil:
 		return 0, false, f.err
 	}
 	for _, p := range d.journal {

@@ -37,6 +37,7 @@ type Journal interface {
 	Replay(event int64, playbooks []string, now time.Time) ([]int64, error)
 	Retry(run int64, now time.Time) error
 	Skip(run int64, path string, now time.Time) error
+	Survived(run int64) error
 	Cancel(run int64, now time.Time) ([]int64, error)
 }
 
@@ -104,6 +105,12 @@ type Options struct {
 	// Backoff returns the wait before the next try, after n that count.
 	Backoff func(n int) time.Duration
 	Notify  *Notifier // nil: nobody
+	// Underway is told which runs are being worked on, in case the process ends. Nil:
+	// that is not kept.
+	Underway Underway
+	// Patience is how long a playbook may do nothing that the engine knows of. Zero:
+	// a minute.
+	Patience time.Duration
 	// Mask takes secrets out of what an action returns, should the outside system
 	// have sent them back. Nil: nothing is looked for.
 	Mask    func([]byte) []byte
@@ -140,6 +147,7 @@ type Engine struct {
 	current atomic.Pointer[Options]
 	serial  serialLocks
 	flights flights
+	company sync.RWMutex // held for writing by who works on a run that may end the process
 
 	mu       sync.Mutex
 	active   map[int64]*exec
@@ -156,6 +164,9 @@ func New(o Options) *Engine {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.Patience == 0 {
+		o.Patience = time.Minute
 	}
 	e := &Engine{o: o, active: map[int64]*exec{}, serial: newSerialLocks(), flights: newFlights()}
 	e.current.Store(&o)
@@ -231,9 +242,15 @@ func (e *Engine) Work(ctx context.Context, run int64, lease *record.Lease) (w re
 		return record.Worked{}
 	}
 	x.load(loaded)
-	x.replay(e.body(loaded))
-	w.Parked = x.conclude()
-	w.Again = x.unfinished()
+	together := e.inCompany
+	if loaded.Run.Deaths > 0 {
+		together = e.suspected
+	}
+	together(loaded.Run, func() {
+		x.replay(e.body(loaded))
+		w.Parked = x.conclude()
+		w.Again = x.unfinished()
+	})
 	return w
 }
 
@@ -265,6 +282,9 @@ func (e *Engine) letGo(run int64, x *exec) {
 
 // body returns what the run does.
 func (e *Engine) body(l record.Loaded) func(*funnel.Run) error {
+	if err := poisonous(l.Run); err != nil {
+		return func(*funnel.Run) error { return err }
+	}
 	switch l.Run.Kind {
 	case record.Tell, record.Notify:
 		return func(r *funnel.Run) error { return e.companion(r, l) }

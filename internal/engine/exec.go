@@ -40,7 +40,15 @@ type exec struct {
 	turns     map[string][]string // by path: what the step alone may do, with a shared database
 	progress  bool                // a step has finished in this replay
 
-	// how the playbook function ended
+	inside int       // steps under way
+	since  time.Time // when the latest one ended, or the replay began
+	hung   bool      // the playbook does nothing, and is left alone
+
+	ending
+}
+
+// ending is how the playbook function ended.
+type ending struct {
 	returned bool
 	err      error
 	panicked any
@@ -71,19 +79,35 @@ func (x *exec) load(l record.Loaded) {
 
 // replay calls the playbook in a goroutine of its own, which a wait ends by
 // runtime.Goexit: no playbook can swallow that.
+//
+// A playbook that does nothing for too long is left alone: its goroutine cannot be
+// ended, and comes no further than its next step.
 func (x *exec) replay(body func(*funnel.Run) error) {
-	done := make(chan struct{})
+	done := make(chan ending, 1)
+	x.since = time.Now()
 	go func() {
-		defer close(done)
+		var end ending
 		defer func() {
 			if v := recover(); v != nil {
-				x.panicked, x.stack = v, debug.Stack()
+				end.panicked, end.stack = v, debug.Stack()
 			}
+			done <- end
 		}()
-		x.err = body(funnel.NewRun(x))
-		x.returned = true
+		end.err = body(funnel.NewRun(x))
+		end.returned = true
 	}()
-	<-done
+	look := time.NewTicker(x.e.o.Patience / 4)
+	defer look.Stop()
+	for {
+		select {
+		case x.ending = <-done:
+			return
+		case <-look.C:
+			if x.hangs() {
+				return
+			}
+		}
+	}
 }
 
 // Context returns the context of the replay.
@@ -217,6 +241,7 @@ func (x *exec) later() {
 
 // Step performs the call as the step of the path, or answers from the journal.
 func (x *exec) Step(path string, call funnel.Call) ([]byte, error) {
+	defer x.step()()
 	spec := call.Action
 	s, entered := x.enter(path, spec.ID, call.Input)
 	if entered {

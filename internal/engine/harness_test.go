@@ -80,9 +80,8 @@ func (g gates) Free(connection string) int {
 
 func (w *world) start() *world {
 	w.t.Helper()
-	var err error
-	if w.store, err = store.Open(w.dir); err != nil {
-		w.t.Fatal(err)
+	if w.store == nil {
+		w.reopen()
 	}
 	registry := funnel.NewRegistry().Add(w.kit.integration()).AddPlaybooks(w.playbooks...)
 	log := slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelError}))
@@ -150,6 +149,23 @@ func (w *world) crash() {
 		w.t.Error(err)
 	}
 	w.store = nil
+}
+
+// reopen opens the store of a server that has ended.
+func (w *world) reopen() {
+	w.t.Helper()
+	var err error
+	if w.store, err = store.Open(w.dir); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// died notes that a process ended while it worked on the runs.
+func (w *world) died(runs []int64, crashed bool) {
+	w.t.Helper()
+	if n, err := w.store.Died("", runs, crashed); err != nil || n != len(runs) {
+		w.t.Fatalf("of %d deaths %d were noted: %v", len(runs), n, err)
+	}
 }
 
 // stop ends the server with grace.

@@ -49,6 +49,9 @@ func (x *exec) effect(s *record.Step, spec *funnel.ActionSpec, conn *Connection)
 				return nil, err
 			}
 		default:
+			if x.spent(s) {
+				return nil, x.fail(s, f, &funnel.Error{Code: funnel.Internal, Message: s.Error})
+			}
 			x.notYet(s, conn)
 			if known, err := x.recall(s, spec, conn, f); err != nil {
 				return nil, err
@@ -198,6 +201,10 @@ func (x *exec) send(s *record.Step, spec *funnel.ActionSpec, conn *Connection, f
 		return x.fail(s, f, funnel.Errorf(funnel.Uncertain, "%s; whether it was done is unknown and cannot be looked up: check by hand, then skip the step or retry it", words(err)))
 	}
 	x.e.o.Metrics.Unsure()
+	if funnel.CodeOf(err) == funnel.Internal { // ours, and it will hardly pass
+		x.spend(s, err)
+		s.Attempts++
+	}
 	f.State = record.EffectUncertain
 	s.State, s.Code, s.Error = record.Uncertain, string(funnel.Uncertain), words(err)
 	x.lookAgain(s, conn, f, f.SentAt.Add(x.distance(0)))
@@ -287,8 +294,13 @@ func (x *exec) lookUpFailed(s *record.Step, conn *Connection, f *record.Effect, 
 	if x.ctx.Err() != nil {
 		x.drop()
 	}
-	switch funnel.CodeOf(err) {
-	case funnel.Throttled, funnel.Unavailable, funnel.Uncertain, funnel.Internal:
+	if errors.Is(err, errFault) { // and then, a person has to look
+		x.spend(s, err)
+		s.Attempts++
+	}
+	switch code := funnel.CodeOf(err); {
+	case code == funnel.Internal && s.Attempts >= x.e.live().Attempts:
+	case code == funnel.Throttled, code == funnel.Unavailable, code == funnel.Uncertain, code == funnel.Internal:
 		next := x.e.o.Clock().Add(x.e.o.Backoff(4))
 		var e *funnel.Error
 		if errors.As(err, &e) && e.RetryAt.After(next) {

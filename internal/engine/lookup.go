@@ -152,13 +152,32 @@ func (e *Engine) maskError(err error) error {
 func fenced[T any](x *exec, conn *Connection, what string, fn func(context.Context) (T, error)) (v T, err error) {
 	ctx, cancel := context.WithTimeout(x.ctx, conn.Timeout)
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			x.e.o.Log.Error("a panic in an action", "action", what, "run", x.run.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = funnel.Errorf(funnel.Internal, "%s panicked; the log has the stack", what)
-		}
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result, 1)
+	run := x.run.ID
+	go func() {
+		r := result{err: fault("%s ended its goroutine", what)}
+		defer func() {
+			if p := recover(); p != nil {
+				x.e.o.Log.Error("a panic in an action", "action", what, "run", run, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				r.err = fault("%s panicked; the log has the stack", what)
+			}
+			done <- r
+		}()
+		r.v, r.err = fn(ctx)
 	}()
-	v, err = fn(ctx)
+	patience := time.NewTimer(conn.Timeout + hangGrace)
+	defer patience.Stop()
+	select {
+	case r := <-done:
+		v, err = r.v, r.err
+	case <-patience.C:
+		x.e.o.Log.Error("an action does not end when its time is up and is left alone: its goroutine stays until the server is restarted", "action", what, "run", run)
+		return v, fault("%s did not end within %s and does not notice that its time is up", what, conn.Timeout)
+	}
 	if err != nil && ctx.Err() != nil && funnel.CodeOf(err) == funnel.Internal {
 		err = &funnel.Error{Code: funnel.Uncertain, Message: fmt.Sprintf("%s did not answer within %s", what, conn.Timeout), Err: err}
 	}
@@ -191,6 +210,7 @@ func (x *exec) again(s *record.Step, conn *Connection, f *record.Effect, err err
 			s.NextAt = e.RetryAt
 			x.suspend(wait{at: s.NextAt, why: fmt.Sprintf("%s: %s", conn.Name, e.Error()), step: s.Path, steps: []*record.Step{s}, effect: f})
 		}
+		x.spend(s, err)
 		s.Attempts++
 		if s.Attempts < x.e.live().Attempts {
 			s.NextAt = now.Add(x.e.o.Backoff(s.Attempts))

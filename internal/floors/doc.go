@@ -7,7 +7,7 @@
 //	4  internal/app, internal/demo, integrations/all, playbooks
 //	3  internal/httpapi webui docgen backup, funneltest
 //	2  internal/intake engine queue store playbookfile config auth  |  integrations/*
-//	1  internal/record upstream schema secret metrics audit observables faultpoint
+//	1  internal/record upstream schema secret metrics audit observables faultpoint underway
 //	0  funnel                                    the standard library only
 //
 // An import may only go down, so rooms on one floor do not meet. An integration

@@ -24,7 +24,7 @@ func floors() map[string]int {
 		"integrations/all": 4,
 	}
 	for floor, rooms := range map[int]string{
-		1: "record upstream schema secret metrics audit observables faultpoint",
+		1: "record upstream schema secret metrics audit observables faultpoint underway",
 		2: "intake engine queue store playbookfile config auth",
 		3: "httpapi webui docgen backup",
 	} {

@@ -18,8 +18,9 @@ type Status struct {
 	StartedAt   time.Time
 	Config      ConfigStatus
 	Connections []Connection
-	Nodes       []Node // with a shared database
-	Disk        *Disk  // of the data directory; nil with a database elsewhere
+	Nodes       []Node  // with a shared database
+	Disk        *Disk   // of the data directory; nil with a database elsewhere
+	Deaths      *Deaths // of processes before this one; nil without any
 	// Reconciliations are the latest ones of this node.
 	Reconciliations []Reconciliation
 }
@@ -40,6 +41,14 @@ type Reconciliation struct {
 	Problem  string    `json:"problem,omitempty" doc:"What went wrong first"`
 	Examples []string  `json:"examples,omitempty" doc:"Some of what was missing"`
 	Total    int       `json:"total_missing" doc:"How many were missing since the start of the server"`
+}
+
+// Deaths tells how often the server has ended without being told to.
+type Deaths struct {
+	Count   int64      `json:"count" doc:"How often, since the data directory was made"`
+	Crashes int64      `json:"crashes" doc:"How often by a crash of its own; of the others nothing is known, as after kill -9 or a power cut"`
+	Started *time.Time `json:"started,omitempty" doc:"When the process was started that ended so last"`
+	Said    string     `json:"said,omitempty" doc:"What the process before this one said when it crashed; last-crash.log in the data directory has it whole"`
 }
 
 // Disk is how much of the disk is used and left.
@@ -92,6 +101,7 @@ type StatusView struct {
 	Unmatched       int              `json:"unmatched_events" doc:"Events that no playbook ran for"`
 	Connections     []ConnectionView `json:"connections" doc:"The outside systems"`
 	Disk            *Disk            `json:"disk,omitempty" doc:"The disk of the data directory; absent with a database elsewhere"`
+	Deaths          *Deaths          `json:"deaths,omitempty" doc:"How often this server has ended without being told to; absent if it never did"`
 	Reconciliations []Reconciliation `json:"reconciliations,omitempty" doc:"Of each source that looks for what never arrived, the latest time that it did"`
 	Nodes           []NodeView       `json:"nodes,omitempty" doc:"The servers that share the database, of the last day; absent with SQLite"`
 }
@@ -199,7 +209,7 @@ func (s *server) viewStatus(ctx context.Context) (StatusView, error) {
 		Version: s.Version, StartedAt: now.StartedAt.UTC(), Uptime: int64(s.Clock().Sub(now.StartedAt).Seconds()),
 		Config:    ConfigView{LoadedAt: now.Config.LoadedAt.UTC(), Error: now.Config.Error, ErrorAt: optional(now.Config.ErrorAt), NeedsRestart: now.Config.NeedsRestart},
 		Queue:     QueueView{Queued: sum.Runs[record.Queued], Running: sum.Runs[record.Running], Waiting: sum.Runs[record.Waiting]},
-		Attention: sum.Runs[record.Failed], Unmatched: sum.Events[record.Unmatched], Connections: []ConnectionView{}, Disk: now.Disk, Reconciliations: now.Reconciliations,
+		Attention: sum.Runs[record.Failed], Unmatched: sum.Events[record.Unmatched], Connections: []ConnectionView{}, Disk: now.Disk, Deaths: now.Deaths, Reconciliations: now.Reconciliations,
 	}
 	if sum.OldestWaiting > 0 {
 		v.Queue.Oldest = optional(time.UnixMicro(sum.OldestWaiting))

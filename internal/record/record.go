@@ -104,6 +104,8 @@ type Run struct {
 	Code       string    // of a failure
 	Told       int       // how often its state was told; the next telling's revision
 	ToldWhy    string    // what was told last
+	Deaths     int       // how often in a row the process ended while it worked on it
+	Crashes    int       // how many of these are its own doing
 	Input      []byte    // of a companion: what it tells; of a call: with what
 }
 

@@ -1,0 +1,52 @@
+package store
+
+import "context"
+
+// Died notes that a process ended while it worked on the runs, and whether it
+// crashed by itself. A run that was worked on at an earlier death too was worked on
+// alone at this one, so a crash is its. With a shared database, runs that the node
+// still holds are given back, for it is gone; those that another has taken over
+// were counted then. It returns how many runs go on.
+func (s *Store) Died(node string, runs []int64, crashed bool) (n int, err error) {
+	err = s.do(func(t *tx) error {
+		n = 0
+		for _, run := range runs {
+			counted := false
+			if t.cluster {
+				ours, err := t.ids("UPDATE run SET lease_until = 0, node = '', woken = 0, fence = fence + 1 WHERE id = ? AND live = 1 AND node = ? RETURNING id", run, node)
+				if err != nil {
+					return err
+				}
+				t.wake(ours...)
+				counted = len(ours) == 0
+			}
+			changed, err := t.count("UPDATE run SET crashes = crashes + CASE WHEN ? AND deaths > ? THEN 1 ELSE 0 END, deaths = deaths + ? WHERE id = ? AND live = 1",
+				number(crashed), number(counted), 1-number(counted), run)
+			if err != nil {
+				return err
+			}
+			n += int(changed)
+		}
+		return nil
+	})
+	return n, err
+}
+
+func number(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Survived clears a run of suspicion: the process has worked on it alone and lives.
+func (s *Store) Survived(run int64) error {
+	return s.do(func(t *tx) error {
+		return t.exec("UPDATE run SET deaths = 0, crashes = 0 WHERE id = ? AND deaths > 0", run)
+	})
+}
+
+// Suspects returns the runs at whose work a process has ended.
+func (s *Store) Suspects(ctx context.Context) ([]int64, error) {
+	return list(ctx, s.read, scanID, "SELECT id FROM run WHERE live = 1 AND deaths > 0 ORDER BY id")
+}
