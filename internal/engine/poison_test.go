@@ -81,6 +81,8 @@ func TestPlaybookThatHangs(t *testing.T) {
 		w := newWorld(t)
 		w.workers = 1
 		stuck := make(chan struct{})
+		free := sync.OnceFunc(func() { close(stuck) })
+		defer free()
 		w.on("p", func(r *funnel.Run, a alert) error {
 			if _, err := funnel.Step(r, "look", w.kit.lookUp, named{a.Name}); err != nil {
 				return err
@@ -88,7 +90,7 @@ func TestPlaybookThatHangs(t *testing.T) {
 			if a.Name == "hangs" {
 				<-stuck
 			}
-			_, err := funnel.Step(r, "look again", w.kit.lookUp, named{a.Name})
+			_, err := funnel.Step(r, "again", w.kit.lookUp, named{a.Name})
 			return err
 		})
 		w.start()
@@ -100,7 +102,7 @@ func TestPlaybookThatHangs(t *testing.T) {
 			t.Errorf("it failed because %s", r.Why)
 		}
 		w.is(other, record.Succeeded)
-		close(stuck)
+		free()
 		after(time.Minute)
 		w.is(hangs, record.Failed)
 		w.did("look_up", 3)
