@@ -147,7 +147,7 @@ type Engine struct {
 	current atomic.Pointer[Options]
 	serial  serialLocks
 	flights flights
-	company sync.RWMutex // held for writing by who works on a run that may end the process
+	company company // of those who work on a run
 
 	mu       sync.Mutex
 	active   map[int64]*exec

@@ -39,8 +39,7 @@ func poisonous(r record.Run) error {
 // meanwhile. A run that was worked on and did not is cleared.
 func (e *Engine) suspected(run record.Run, work func()) {
 	e.o.Log.Warn("the server ended while it worked on this run: it is worked on alone", "run", run.ID, "playbook", run.Playbook, "deaths", run.Deaths, "crashes", run.Crashes)
-	e.company.Lock()
-	defer e.company.Unlock()
+	defer e.company.enter(true)()
 	end := e.underway(run.ID)
 	work()
 	end()
@@ -51,8 +50,7 @@ func (e *Engine) suspected(run record.Run, work func()) {
 
 // inCompany is work on any other run.
 func (e *Engine) inCompany(run record.Run, work func()) {
-	e.company.RLock()
-	defer e.company.RUnlock()
+	defer e.company.enter(false)()
 	end := e.underway(run.ID)
 	work()
 	end() // not deferred: a panic here ends the process
