@@ -20,7 +20,7 @@ func (s *Store) Died(node string, runs []int64, crashed bool) (n int, err error)
 				t.wake(ours...)
 				counted = len(ours) == 0
 			}
-			changed, err := t.count("UPDATE run SET crashes = crashes + CASE WHEN ? AND deaths > ? THEN 1 ELSE 0 END, deaths = deaths + ? WHERE id = ? AND live = 1",
+			changed, err := t.count("UPDATE run SET crashes = crashes + CASE WHEN ? = 1 AND deaths > ? THEN 1 ELSE 0 END, deaths = deaths + ? WHERE id = ? AND live = 1",
 				number(crashed), number(counted), 1-number(counted), run)
 			if err != nil {
 				return err
