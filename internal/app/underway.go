@@ -1,7 +1,6 @@
 package app
 
 import (
-	"strings"
 	"time"
 
 	"github.com/funnelsec/funnel/internal/httpapi"
@@ -21,8 +20,7 @@ func (a *App) openBook() error {
 		return nil
 	}
 	if past.Crashed() {
-		said, _, _ := strings.Cut(past.Trace, "\n")
-		a.log.Error("the server crashed before this start: last-crash.log in the data directory has the trace", "said", said, "runs", past.Runs)
+		a.log.Error("the server crashed before this start: last-crash.log in the data directory has the trace", "said", past.Said(), "runs", past.Runs)
 	}
 	if len(past.Runs) == 0 {
 		return nil
@@ -39,8 +37,7 @@ func (a *App) deaths() *httpapi.Deaths {
 	if a.past.Deaths == 0 {
 		return nil
 	}
-	said, _, _ := strings.Cut(a.past.Trace, "\n")
-	d := &httpapi.Deaths{Count: a.past.Deaths, Crashes: a.past.Crashes, Said: said}
+	d := &httpapi.Deaths{Count: a.past.Deaths, Crashes: a.past.Crashes, Said: a.past.Said()}
 	if !a.past.Started.IsZero() {
 		at := a.past.Started.UTC().Truncate(time.Second)
 		d.Started = &at

@@ -60,6 +60,21 @@ func (p Past) Died() bool { return p.Runs != nil }
 // Crashed reports whether it crashed by itself, as far as can be seen.
 func (p Past) Crashed() bool { return p.Trace != "" }
 
+// Said returns in one line what the process said when it crashed, empty if it did
+// not. Of some errors the runtime keeps only where they were.
+func (p Past) Said() string {
+	first, rest, _ := strings.Cut(p.Trace, "\n")
+	if first != "runtime stack:" {
+		return first
+	}
+	if _, rest, found := strings.Cut(rest, " [running]:\n"); found {
+		frame, _, _ := strings.Cut(rest, "\n")
+		function, _, _ := strings.Cut(frame, "(0x")
+		return "fatal error in " + function
+	}
+	return "fatal error"
+}
+
 // Book is this process's. A nil Book keeps nothing.
 type Book struct {
 	file, crash *os.File
