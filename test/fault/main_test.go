@@ -48,7 +48,11 @@ func TestMain(m *testing.M) {
 	}
 	if path := os.Getenv(childConfig); path != "" {
 		if os.Getenv(childBlind)+os.Getenv(childEager) == "" {
-			os.Exit(cli.Main(registry(), []string{"serve", "--config", path, "--exit-with-stdin"}))
+			r := registry()
+			if journal := os.Getenv(childPoison); journal != "" {
+				r = poisoned(r, journal)
+			}
+			os.Exit(cli.Main(r, []string{"serve", "--config", path, "--exit-with-stdin"}))
 		}
 		if err := serve(path); err != nil {
 			fmt.Fprintln(os.Stderr, "server:", err)
