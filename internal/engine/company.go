@@ -1,6 +1,9 @@
 package engine
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // company lets runs be worked on together, or one alone. Who is to be alone comes
 // first: until then nobody new begins.
@@ -15,8 +18,9 @@ type company struct {
 	changed  chan struct{} // closed at the next change
 }
 
-// enter returns when the caller may begin. It calls leave at its end.
-func (c *company) enter(alone bool) (leave func()) {
+// enter returns when the caller may begin. It calls leave at its end. Who is alone
+// is so for the time at the most; then others may join.
+func (c *company) enter(alone bool, most time.Duration) (leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if alone {
@@ -32,20 +36,38 @@ func (c *company) enter(alone bool) (leave func()) {
 		<-changed
 		c.mu.Lock()
 	}
-	if c.alone = alone; !alone {
-		c.together++
+	c.together++
+	if !alone {
+		return c.leave
 	}
+	c.alone = true
+	join := sync.OnceFunc(c.join)
+	timer := time.AfterFunc(most, join)
 	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.alone {
-			c.alone = false
-		} else {
-			c.together--
-		}
-		if c.changed != nil {
-			close(c.changed)
-			c.changed = nil
-		}
+		timer.Stop()
+		join()
+		c.leave()
+	}
+}
+
+// join ends that somebody is alone.
+func (c *company) join() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.alone = false
+	c.tell()
+}
+
+func (c *company) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.together--
+	c.tell()
+}
+
+func (c *company) tell() {
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
 	}
 }

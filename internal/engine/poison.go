@@ -23,6 +23,10 @@ const (
 	mostDeaths  = 6 // in a row, of any kind
 )
 
+// mostAlone is how long the others wait for a suspect. One that ends the process
+// later is found all the same: it is there each time, and they are not.
+const mostAlone = 5 * time.Second
+
 // poisonous returns why the run is not to be worked on again without a person, nil
 // if it may be.
 func poisonous(r record.Run) error {
@@ -39,7 +43,7 @@ func poisonous(r record.Run) error {
 // meanwhile. A run that was worked on and did not is cleared.
 func (e *Engine) suspected(run record.Run, work func()) {
 	e.o.Log.Warn("the server ended while it worked on this run: it is worked on alone", "run", run.ID, "playbook", run.Playbook, "deaths", run.Deaths, "crashes", run.Crashes)
-	defer e.company.enter(true)()
+	defer e.company.enter(true, mostAlone)()
 	end := e.underway(run.ID)
 	work()
 	end()
@@ -50,7 +54,7 @@ func (e *Engine) suspected(run record.Run, work func()) {
 
 // inCompany is work on any other run.
 func (e *Engine) inCompany(run record.Run, work func()) {
-	defer e.company.enter(false)()
+	defer e.company.enter(false, 0)()
 	end := e.underway(run.ID)
 	work()
 	end() // not deferred: a panic here ends the process

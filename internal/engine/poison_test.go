@@ -187,6 +187,38 @@ func TestSuspectsAreAlone(t *testing.T) {
 	})
 }
 
+// The others do not wait for ever for a suspect that takes its time.
+func TestSuspectThatTakesLong(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		open := make(chan struct{})
+		w.desk.ever("look_up", fault{gate: open})
+		w.on("p", func(r *funnel.Run, a alert) error {
+			if a.Name == "other" {
+				return nil
+			}
+			_, err := funnel.Step(r, "look", w.kit.lookUp, named{a.Name})
+			return err
+		})
+		w.start()
+		slow := w.one("slow")
+		after(time.Second)
+		w.crash()
+		w.reopen()
+		w.died([]int64{slow}, true)
+		w.start()
+		after(time.Second)
+		other := w.one("other")
+		after(3 * time.Second)
+		w.is(other, record.Queued)
+		after(2 * time.Second)
+		w.is(other, record.Succeeded)
+		close(open)
+		after(time.Second)
+		w.is(slow, record.Succeeded)
+	})
+}
+
 // Deaths without a trace count too, but it takes more of them, for somebody may
 // have ended the server from outside.
 func TestSilentDeaths(t *testing.T) {
