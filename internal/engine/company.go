@@ -14,6 +14,8 @@ type company struct {
 	mu       sync.Mutex
 	together int
 	alone    bool
+	over     int           // who were alone and took too long: nobody waits for them
+	over     int           // who were alone and took too long; nobody waits for them
 	wanting  int           // who wait to be alone
 	changed  chan struct{} // closed at the next change
 }
@@ -27,7 +29,7 @@ func (c *company) enter(alone bool, most time.Duration) (leave func()) {
 		c.wanting++
 		defer func() { c.wanting-- }()
 	}
-	for c.alone || !alone && c.wanting > 0 {
+	for c.alone || alone && c.together > c.over || !alone && c.wanting > 0 {
 		if c.changed == nil {
 			c.changed = make(chan struct{})
 		}
@@ -38,34 +40,37 @@ func (c *company) enter(alone bool, most time.Duration) (leave func()) {
 	}
 	c.together++
 	if !alone {
-		return c.leave
+		return func() { c.change(func() { c.together-- }) }
 	}
 	c.alone = true
-	join := sync.OnceFunc(c.join)
-	timer := time.AfterFunc(most, join)
+	ended, late := false, false
+	timer := time.AfterFunc(most, func() {
+		c.change(func() {
+			if !ended {
+				c.alone, late = false, true
+				c.over++
+			}
+		})
+	})
 	return func() {
 		timer.Stop()
-		join()
-		c.leave()
+		c.change(func() {
+			ended = true
+			c.together--
+			if late {
+				c.over--
+			} else {
+				c.alone = false
+			}
+		})
 	}
 }
 
-// join ends that somebody is alone.
-func (c *company) join() {
+// change makes a change and tells who waits for one.
+func (c *company) change(make func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.alone = false
-	c.tell()
-}
-
-func (c *company) leave() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.together--
-	c.tell()
-}
-
-func (c *company) tell() {
+	make()
 	if c.changed != nil {
 		close(c.changed)
 		c.changed = nil
