@@ -15,7 +15,6 @@ type company struct {
 	together int
 	alone    bool
 	over     int           // who were alone and took too long: nobody waits for them
-	over     int           // who were alone and took too long; nobody waits for them
 	wanting  int           // who wait to be alone
 	changed  chan struct{} // closed at the next change
 }
