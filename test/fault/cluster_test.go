@@ -34,29 +34,31 @@ type cluster struct {
 	*world
 	postgres *pgtest.Server
 	nodes    []*node
+	apart    bool // each node has a network namespace of its own
+	deaf     bool // a node that is cut off is still heard
 }
 
 // node is one of the servers, with its own way to the database.
 type node struct {
 	*world
-	way *way
+	way interface{ cut(yes bool) }
 }
 
 // newCluster starts the nodes.
 func newCluster(t *testing.T, o jirafake.Options, n int) *cluster {
 	t.Helper()
-	return newClusterOf(t, o, n, func(*world) {})
+	return newClusterOf(t, o, n, func(*cluster) {})
 }
 
-// newClusterOf is newCluster with a change of the world before there are nodes.
-func newClusterOf(t *testing.T, o jirafake.Options, n int, change func(*world)) *cluster {
+// newClusterOf is newCluster with a change before there are nodes.
+func newClusterOf(t *testing.T, o jirafake.Options, n int, change func(*cluster)) *cluster {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "funnel-postgres")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	postgres, err := pgtest.New(pgtest.Options{Dir: dir, Fsync: true})
+	postgres, err := pgtest.New(pgtest.Options{Dir: dir, Fsync: true, Listen: "0.0.0.0", Names: placeNames()})
 	if errors.Is(err, pgtest.ErrAbsent) && !*full {
 		t.Skipf("NOT RUN: %v", err)
 	}
@@ -69,9 +71,9 @@ func newClusterOf(t *testing.T, o jirafake.Options, n int, change func(*world)) 
 		t.Fatal(err)
 	}
 	c := &cluster{world: newWorld(t, o), postgres: postgres}
-	change(c.world)
+	change(c)
 	for i := range n {
-		c.nodes = append(c.nodes, c.add(t, i, database))
+		c.nodes = append(c.nodes, c.add(t, i, database, postgres.CAFile()))
 	}
 	c.balance(t)
 	c.jira.SetWebhook(c.server+"/hooks/jira", jiraSecret)
@@ -84,7 +86,7 @@ func newClusterOf(t *testing.T, o jirafake.Options, n int, change func(*world)) 
 }
 
 // add prepares a node of the world.
-func (c *cluster) add(t *testing.T, i int, database string) *node {
+func (c *cluster) add(t *testing.T, i int, database, ca string) *node {
 	t.Helper()
 	address, err := demo.FreeAddress("127.0.0.1:0")
 	if err != nil {
@@ -94,9 +96,16 @@ func (c *cluster) add(t *testing.T, i int, database string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWay(t, u.Host)
-	u.Host = w.address()
-	n := &node{world: &world{jira: c.jira, directory: c.directory, server: "http://" + address, dir: t.TempDir(), program: c.program}, way: w}
+	n := &node{world: &world{jira: c.jira, directory: c.directory, server: "http://" + address, dir: t.TempDir(), program: c.program}}
+	var p *place
+	if c.apart {
+		p = newPlace(t)
+		n.in, n.way, u.Host = p.in, &cable{t: t, p: p, deaf: c.deaf}, net.JoinHostPort(p.near, u.Port())
+		u.RawQuery = "sslmode=verify-full&sslrootcert=" + ca
+	} else {
+		w := newWay(t, net.JoinHostPort("127.0.0.1", u.Port()))
+		n.way, u.Host = w, w.address()
+	}
 	n.config = filepath.Join(n.dir, "funnel.yaml")
 	text, err := os.ReadFile(c.config)
 	if err != nil {
@@ -107,6 +116,9 @@ func (c *cluster) add(t *testing.T, i int, database string) *node {
 		fmt.Sprintf("database: %q\ncluster: {node: node-%d, lease: %s}\n", u.String(), i, lease)
 	if err := os.WriteFile(n.config, []byte(mine), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	if p != nil {
+		p.lead(t, address, string(text))
 	}
 	t.Cleanup(n.kill)
 	return n
@@ -164,8 +176,14 @@ func newWay(t *testing.T, to string) *way {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &way{listener: l}
-	w.open = sync.NewCond(&w.mu)
+	w := &way{}
+	w.carry(t, l, func() (net.Conn, error) { return net.Dial("tcp", to) })
+	return w
+}
+
+// carry begins to pass on what arrives at the listener.
+func (w *way) carry(t *testing.T, l net.Listener, dial func() (net.Conn, error)) {
+	w.listener, w.open = l, sync.NewCond(&w.mu)
 	t.Cleanup(func() { w.cut(false); _ = l.Close() })
 	go func() {
 		for {
@@ -173,7 +191,7 @@ func newWay(t *testing.T, to string) *way {
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("tcp", to)
+			out, err := dial()
 			if err != nil {
 				_ = in.Close()
 				continue
@@ -182,7 +200,6 @@ func newWay(t *testing.T, to string) *way {
 			go w.pass(out, in)
 		}
 	}()
-	return w
 }
 
 func (w *way) address() string { return w.listener.Addr().String() }

@@ -41,7 +41,11 @@ func (w *world) launch(t *testing.T, env []string) *process {
 	stdin, err := cmd.StdinPipe()
 	if err == nil {
 		p.began = time.Now()
-		err = cmd.Start()
+		if w.in != nil {
+			err = w.in(cmd.Start)
+		} else {
+			err = cmd.Start()
+		}
 	}
 	if err != nil {
 		t.Fatal(err)

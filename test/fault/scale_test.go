@@ -51,7 +51,7 @@ func scaled(t *testing.T, nodes, workers, alerts int, latency time.Duration) (re
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	size := regexp.MustCompile(`engine: \{workers: [0-9]+`)
-	c := newClusterOf(t, jirafake.Options{Seed: *seed, Webhooks: jirafake.WebhookMode{Off: true}}, nodes, func(w *world) {
+	c := newClusterOf(t, jirafake.Options{Seed: *seed, Webhooks: jirafake.WebhookMode{Off: true}}, nodes, func(w *cluster) {
 		slow := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			pause(latency)
 			w.jira.ServeHTTP(rw, r)

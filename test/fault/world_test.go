@@ -37,7 +37,8 @@ type world struct {
 	dir       string
 	program   string // which the server is a process of: this test, or another build of it
 
-	unhang func() // see hang
+	unhang func()                   // see hang
+	in     func(func() error) error // does something where the server is; nil: it is here
 
 	mu        sync.Mutex
 	process   *process        // the latest

@@ -31,6 +31,9 @@ type Options struct {
 	Dir    string // of the data and the log; must be reachable by the user that the server runs as
 	Listen string // address; empty: 127.0.0.1
 	Fsync  bool   // flush to the disk, as a real server does
+	// Names are hosts and addresses for which the server has a certificate; none: it
+	// takes no TLS. See CAFile.
+	Names []string
 }
 
 // Server is a PostgreSQL.
@@ -65,6 +68,11 @@ func New(o Options) (*Server, error) {
 	}
 	if s.port, err = freePort(o.Listen); err != nil {
 		return nil, err
+	}
+	if len(o.Names) > 0 {
+		if err := s.certify(); err != nil {
+			return nil, fmt.Errorf("making a certificate: %w", err)
+		}
 	}
 	args := []string{"-D", s.data(), "-U", "funnel", "--auth=trust", "--encoding=UTF8", "--locale=C"}
 	if !o.Fsync {
@@ -175,6 +183,9 @@ func (s *Server) start() error {
 	}
 	cmd := s.command("postgres", "-D", s.data(), "-p", strconv.Itoa(s.port), "-k", s.o.Dir, "-c", "listen_addresses="+s.o.Listen,
 		"-c", "fsync="+fsync, "-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "log_min_messages=warning")
+	if len(s.o.Names) > 0 {
+		cmd.Args = append(cmd.Args, "-c", "ssl=on", "-c", "ssl_cert_file="+s.CAFile(), "-c", "ssl_key_file="+s.keyFile())
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	ended := make(chan error, 1)
 	started := make(chan error, 1)
