@@ -16,7 +16,7 @@ const databaseNow = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT"
 // held checks that the lease is still the run's, and keeps it so until the
 // transaction ends. Without a fence there is nothing to check.
 func held(t *tx, run, fence int64) error {
-	if fence == 0 {
+	if fence == 0 || !fenced() {
 		return nil
 	}
 	var have int64

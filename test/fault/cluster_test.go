@@ -36,6 +36,7 @@ type cluster struct {
 	nodes    []*node
 	apart    bool // each node has a network namespace of its own
 	deaf     bool // a node that is cut off is still heard
+	idle     bool // the nodes are not started
 }
 
 // node is one of the servers, with its own way to the database.
@@ -79,6 +80,9 @@ func newClusterOf(t *testing.T, o jirafake.Options, n int, change func(*cluster)
 	c.jira.SetWebhook(c.server+"/hooks/jira", jiraSecret)
 	var all sync.WaitGroup
 	for _, n := range c.nodes {
+		if c.idle {
+			break
+		}
 		all.Go(func() { n.start(t, nil) })
 	}
 	all.Wait()
@@ -153,6 +157,9 @@ func (c *cluster) balance(t *testing.T) {
 func (n *node) gone() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.process == nil {
+		return true
+	}
 	select {
 	case <-n.process.ended:
 		return true

@@ -1,0 +1,6 @@
+//go:build !faultpoint
+
+package store
+
+// fenced reports whether late writes are refused.
+func fenced() bool { return true }
