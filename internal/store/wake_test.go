@@ -134,14 +134,18 @@ func TestNoWakeIsMissed(t *testing.T) {
 	for range 2 {
 		workers.Go(func() {
 			for {
+				last := false
+				select {
+				case <-over: // looked at before the table is
+					last = true
+				default:
+				}
 				job, ok := j.take()
+				if !ok && last {
+					return
+				}
 				if !ok {
-					select {
-					case <-over:
-						return
-					default:
-						continue
-					}
+					continue
 				}
 				fence, ok, err := j.Begin(job, "n", time.Hour)
 				if err != nil {
