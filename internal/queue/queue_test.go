@@ -15,9 +15,19 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/funnelsec/funnel/internal/queue"
+	"github.com/funnelsec/funnel/test/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// tests stops PostgreSQL before goroutines are counted.
+type tests struct{ *testing.M }
+
+// Run runs the tests.
+func (t tests) Run() int { return postgres.Run(t.M) }
+
+// postgres is the PostgreSQL of this test binary.
+var postgres pgtest.Shared
 
 // table is a run table in memory.
 type table struct {
@@ -111,7 +121,19 @@ type gate struct {
 }
 
 func (g *gate) Free(string) int { g.mu.Lock(); defer g.mu.Unlock(); return g.free }
-func (g *gate) set(n int)       { g.mu.Lock(); defer g.mu.Unlock(); g.free = n }
+
+// take takes a place, if there is one.
+func (g *gate) take() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.free == 0 {
+		return false
+	}
+	g.free--
+	return true
+}
+
+func (g *gate) set(n int) { g.mu.Lock(); defer g.mu.Unlock(); g.free = n }
 
 // bench is a queue over a table; work ends runs unless told otherwise.
 type bench struct {

@@ -22,7 +22,7 @@ func openShared(t *testing.T, url string) *store.Store {
 // TestTokensAreForAllNodes: what several nodes take together keeps to the bounds.
 func TestTokensAreForAllNodes(t *testing.T) {
 	t.Parallel()
-	url := postgres.database(t)
+	url := postgres.Database(t)
 	nodes := []*store.Store{openShared(t, url), openShared(t, url)}
 	take := func(q record.TokenRequest) (granted []int64) {
 		var mu sync.Mutex
@@ -74,7 +74,7 @@ func TestTokensAreForAllNodes(t *testing.T) {
 // TestPauseIsForAllNodes: what one node was asked to wait, all do.
 func TestPauseIsForAllNodes(t *testing.T) {
 	t.Parallel()
-	url := postgres.database(t)
+	url := postgres.Database(t)
 	one, other := openShared(t, url), openShared(t, url)
 	q := record.TokenRequest{Connection: "c", Longest: time.Minute}
 	token, err := one.TakeToken(q)
@@ -95,7 +95,7 @@ func TestPauseIsForAllNodes(t *testing.T) {
 // written under a lease that has passed on is refused.
 func TestOneWinsTheLease(t *testing.T) {
 	t.Parallel()
-	url := postgres.database(t)
+	url := postgres.Database(t)
 	nodes := []*store.Store{openShared(t, url), openShared(t, url)}
 	_, _, runs, err := nodes[0].Accept(record.Delivery{Source: "s", ReceivedAt: at(0)}, newEvent("k", "p"))
 	if err != nil {
@@ -153,7 +153,7 @@ func TestOneWinsTheLease(t *testing.T) {
 // TestTakeOver: the runs of a node that is not heard of pass to others, once.
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
-	s := openShared(t, postgres.database(t))
+	s := openShared(t, postgres.Database(t))
 	_, _, runs, err := s.Accept(record.Delivery{Source: "s", ReceivedAt: at(0)}, newEvent("k", "p"))
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestTakeOver(t *testing.T) {
 // is not left behind.
 func TestNoTurnIsMissed(t *testing.T) {
 	t.Parallel()
-	url := postgres.database(t)
+	url := postgres.Database(t)
 	one, other := openShared(t, url), openShared(t, url)
 	name := record.WaitSerial("c", "x")
 	for i := range 150 {

@@ -88,7 +88,7 @@ func checkKin(f *fixture) {
 // comes before or after, and there is one event.
 func TestReadAndDeliveredAtOnce(t *testing.T) {
 	t.Parallel()
-	url := postgres.database(t)
+	url := postgres.Database(t)
 	one, other := openShared(t, url), openShared(t, url)
 	for i := range 100 {
 		key := words("k", i)
@@ -128,7 +128,7 @@ func TestReadAndDeliveredAtOnce(t *testing.T) {
 // TestDuty: one node does it at a time, and another when that one is not heard of.
 func TestDuty(t *testing.T) {
 	t.Parallel()
-	s := openShared(t, postgres.database(t))
+	s := openShared(t, postgres.Database(t))
 	take := func(who string, lasts time.Duration) bool {
 		t.Helper()
 		ok, err := s.TakeDuty("d", who, lasts)

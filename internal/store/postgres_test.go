@@ -2,11 +2,9 @@ package store_test
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -21,54 +19,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
 type tests struct{ *testing.M }
 
 // Run runs the tests.
-func (t tests) Run() int {
-	defer postgres.stop()
-	return t.M.Run()
-}
+func (t tests) Run() int { return postgres.Run(t.M) }
 
-// shared is the PostgreSQL of this test binary.
-type shared struct {
-	once   sync.Once
-	server *pgtest.Server
-	err    error
-	dir    string
-}
-
-var postgres shared
-
-// database returns the URL of an empty database, or skips the test if there is no
-// PostgreSQL.
-func (s *shared) database(t *testing.T) string {
-	t.Helper()
-	s.once.Do(func() {
-		if s.dir, s.err = os.MkdirTemp("", "funnel-postgres"); s.err == nil {
-			s.server, s.err = pgtest.New(pgtest.Options{Dir: s.dir})
-		}
-	})
-	if errors.Is(s.err, pgtest.ErrAbsent) {
-		t.Skipf("NOT RUN: %v", s.err)
-	}
-	if s.err != nil {
-		t.Fatal(s.err)
-	}
-	url, err := s.server.Database(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return url
-}
-
-func (s *shared) stop() {
-	if s.server != nil {
-		_ = s.server.Stop(syscall.SIGQUIT)
-	}
-	if s.dir != "" {
-		_ = os.RemoveAll(s.dir)
-	}
-}
+// postgres is the PostgreSQL of this test binary.
+var postgres pgtest.Shared
 
 func TestPostgresConforms(t *testing.T) {
-	postgres.database(t)
+	postgres.Database(t)
 	var mu sync.Mutex
 	urls := map[string]string{} // a directory stands for a database
 	conform(t, func(dir string) (database, error) {
@@ -76,7 +33,7 @@ func TestPostgresConforms(t *testing.T) {
 		defer mu.Unlock()
 		dir = filepath.Clean(dir)
 		if urls[dir] == "" {
-			url, err := postgres.server.Database(t.Context())
+			url, err := postgres.New(t.Context())
 			if err != nil {
 				return nil, err
 			}
@@ -90,7 +47,7 @@ func TestPostgresConforms(t *testing.T) {
 // lose what we acknowledge.
 func TestUnsafeServerIsRefused(t *testing.T) {
 	t.Parallel()
-	s, err := store.OpenPostgres(t.Context(), store.Postgres{URL: postgres.database(t)}) // fsync is off there
+	s, err := store.OpenPostgres(t.Context(), store.Postgres{URL: postgres.Database(t)}) // fsync is off there
 	if err == nil {
 		_ = s.Close()
 		t.Fatal("it is accepted")
@@ -103,7 +60,7 @@ func TestUnsafeServerIsRefused(t *testing.T) {
 // TestAway tells a database that does not answer from one that will not have us.
 func TestAway(t *testing.T) {
 	t.Parallel()
-	url := postgres.database(t)
+	url := postgres.Database(t)
 	for name, c := range map[string]struct {
 		url  string
 		away bool

@@ -22,7 +22,7 @@ type jobs struct {
 func openWithJobs(t *testing.T) jobs {
 	t.Helper()
 	s, err := store.OpenPostgres(t.Context(), store.Postgres{
-		URL: postgres.database(t), Unsafe: true,
+		URL: postgres.Database(t), Unsafe: true,
 		Enqueue: func(ctx context.Context, tx pgx.Tx, list []record.Job) error {
 			for _, j := range list {
 				if _, err := tx.Exec(ctx, "INSERT INTO job (run, generation) VALUES ($1, $2)", j.Run, j.Generation); err != nil {
