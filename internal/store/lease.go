@@ -166,11 +166,12 @@ func (s *Store) WakeDue(limit int) (n int, err error) {
 	return n, err
 }
 
-// WakeParked makes jobs for the oldest runs that wait for the same thing and have
-// none yet.
+// WakeParked makes jobs for the oldest runs that wait for the same thing, so many
+// at the most. Of these, those that have one already get no other: whoever tells of
+// a free place twice wakes nobody who would overtake them.
 func (s *Store) WakeParked(waitOn string, limit int) (n int, err error) {
 	err = s.do(func(t *tx) error {
-		runs, err := t.ids("SELECT id FROM run WHERE live = 1 AND wait_on = ? AND lease_until = 0 AND begun >= generation ORDER BY wake_at, id LIMIT ? FOR UPDATE SKIP LOCKED",
+		runs, err := t.ids(`SELECT id FROM (SELECT id, begun >= generation AS free FROM run WHERE live = 1 AND wait_on = ? AND lease_until = 0 ORDER BY wake_at, id LIMIT ? FOR UPDATE SKIP LOCKED) oldest WHERE free ORDER BY id`,
 			waitOn, limit)
 		n = len(runs)
 		t.wake(runs...)

@@ -232,8 +232,8 @@ func TestEndedRunWithJob(t *testing.T) {
 	}
 }
 
-// TestParkedAreCalledOnce: a parked run with a job is not called again, one
-// without is.
+// TestParkedAreCalledOnce: a parked run with a job is not called again, and nobody
+// is in its place until it is worked on.
 func TestParkedAreCalledOnce(t *testing.T) {
 	t.Parallel()
 	j := openWithJobs(t)
@@ -258,13 +258,21 @@ func TestParkedAreCalledOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i, want := range []int{2, 1, 0} {
-		n, err := j.WakeParked(record.WaitConnection("c"), 2)
-		if err != nil || n != want {
-			t.Errorf("call %d: %d were called (%v), want %d", i, n, err, want)
+	called := func(want int) {
+		t.Helper()
+		if n, err := j.WakeParked(record.WaitConnection("c"), 2); err != nil || n != want {
+			t.Errorf("%d were called (%v), want %d", n, err, want)
 		}
 	}
-	if job, _ := j.take(); job.Run != runs[0] {
+	called(2)
+	called(0)
+	job, _ := j.take()
+	if job.Run != runs[0] {
 		t.Errorf("run %d is called first, want the oldest, %d", job.Run, runs[0])
 	}
+	if _, ok, err := j.Begin(job, "n", time.Hour); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	called(1)
+	called(0)
 }
