@@ -90,8 +90,16 @@ func spell(v any) string {
 	return fmt.Sprintf("%+v", v)
 }
 
-// text redacts, escapes and cuts, in this order: an escape could tear a secret apart, a cut could leave half of one.
-func (h *Handler) text(s string) string { return Clip(Escape(h.r.Redact(s)), MaxLogField) }
+// text redacts, escapes and cuts, in this order: an escape could tear a secret apart, a cut could leave half of one. An escape
+// that completes one, such as \xbc before what lacks its c, is taken out too.
+func (h *Handler) text(s string) string {
+	redacted := h.r.Redact(s)
+	escaped := Escape(redacted)
+	if len(escaped) != len(redacted) {
+		escaped = h.r.Redact(escaped)
+	}
+	return Clip(escaped, MaxLogField)
+}
 
 // Clip cuts s to at most limit bytes at a character's border and says how long it was.
 func Clip(s string, limit int) string {

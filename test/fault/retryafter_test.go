@@ -160,7 +160,7 @@ func tollFor(t *testing.T, w *world, part float64) *toll {
 // endpoint or of one issue. No request comes before the end of a pause that it is
 // bound by, and no run fails of it, however often it is sent away.
 func TestF10RetryAfter(t *testing.T) {
-	smallTogether(t)
+	t.Parallel() // it mostly waits, and measures nothing
 	n := 12
 	if *full {
 		n = 120

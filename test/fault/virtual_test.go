@@ -181,12 +181,10 @@ const (
 // first, no faster than the connection allows.
 func TestF09Virtual(t *testing.T) {
 	lasts := 20 * time.Minute
-	switch {
-	case *full, *long:
+	if *full || *long {
 		lasts = 8 * time.Hour
-	default:
-		t.Parallel()
 	}
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	synctest.Test(t, func(t *testing.T) {
 		b := newBureau(t, dir)

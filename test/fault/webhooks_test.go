@@ -11,6 +11,7 @@ import (
 // TestWebhooks has the tracker's own webhooks arrive in every way there is: each
 // ticket has each comment exactly once, whatever they do.
 func TestWebhooks(t *testing.T) {
+	t.Parallel() // it mostly waits, and measures nothing
 	alerts := 40
 	if *full {
 		alerts = 200
