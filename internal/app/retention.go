@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"time"
+
+	"github.com/funnelsec/funnel/internal/record"
 )
 
 // How what is old is dropped: in small batches with pauses, so that nobody waits
@@ -60,10 +62,42 @@ func (a *App) purge(ctx context.Context) {
 		}
 		pause(ctx, purgeRest)
 	}
+	d, e, r := a.fit(ctx, keep.Size, now.Add(-leastKept))
+	deliveries, events, runs = deliveries+d, events+e, runs+r
 	for class, n := range map[string]int64{"deliveries": deliveries, "events": events, "runs": runs} {
 		a.metrics.Purged(class, n)
 	}
 	if deliveries+events > 0 {
 		a.log.Info("what is old was dropped", "deliveries", deliveries, "events", events, "runs", runs)
 	}
+}
+
+// leastKept is how long everything is kept, however large the database is: what is
+// forgotten earlier would be new when its source repeats it.
+const leastKept = 7 * 24 * time.Hour
+
+// fit drops the oldest until the database takes up no more than size, and nothing
+// that came after the time. Without a size it drops nothing.
+func (a *App) fit(ctx context.Context, size int64, before time.Time) (deliveries, events, runs int64) {
+	used, err := a.store.Used(ctx)
+	for next := int64(0); err == nil && size > 0 && used > size && ctx.Err() == nil; used, err = a.store.Used(ctx) {
+		var n int64
+		var p record.Purged
+		if n, err = a.store.PurgeDeliveries(before, purgeBatch); err == nil {
+			p, err = a.store.PurgeEvents(before, next, purgeBatch)
+		}
+		if err != nil {
+			break
+		}
+		deliveries, events, runs = deliveries+n, events+p.Events, runs+p.Runs
+		if next = p.Next; next == 0 && n < purgeBatch {
+			a.log.Warn("the database is larger than retention.size, and all that may be dropped is younger than a week or waits for a person", "bytes", used, "size", size)
+			break
+		}
+		pause(ctx, purgeRest)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.log.Error("dropping the oldest", "error", err)
+	}
+	return deliveries, events, runs
 }

@@ -33,6 +33,7 @@ type Config struct {
 type Retention struct {
 	Deliveries time.Duration // what was received and what became of it; default 30 days
 	Events     time.Duration // with their runs and steps; default 90 days
+	Size       int64         // bytes that the database takes up: beyond, the oldest are dropped earlier; 0: no bound
 }
 
 // Server is where Funnel listens.

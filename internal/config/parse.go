@@ -93,7 +93,7 @@ func (r *reader) config(c *Config) {
 	})
 	r.observables(top.get("observables"), &c.Observables)
 	r.engine(top.get("engine"), &c.Engine)
-	r.retention(top.get("retention"), &c.Retention)
+	r.retention(top.get("retention"), c.Database.Shared(), &c.Retention)
 	c.Notify = r.notify(top.get("notify"))
 	top.done()
 }
@@ -115,7 +115,7 @@ const (
 	mostKept  = 10 * 365 * 24 * time.Hour
 )
 
-func (r *reader) retention(n *node, k *Retention) {
+func (r *reader) retention(n *node, shared bool, k *Retention) {
 	*k = Retention{Deliveries: 30 * 24 * time.Hour, Events: 90 * 24 * time.Hour}
 	o := r.object(n, "retention")
 	for key, into := range map[string]*time.Duration{"deliveries": &k.Deliveries, "events": &k.Events} {
@@ -123,6 +123,10 @@ func (r *reader) retention(n *node, k *Retention) {
 		if *into < leastKept {
 			r.fail(o.n.child(key), o.path(key)+" must be at least 168h, a week: what is forgotten earlier would be new when its source repeats it", "write "+key+": 168h or more")
 		}
+	}
+	o.size("size", 64<<20, 1<<40, &k.Size)
+	if at := o.n.child("size"); at != nil && shared {
+		r.fail(at, o.path("size")+" is of the data directory's database", "take it out: PostgreSQL's disk is looked after where it runs")
 	}
 	o.done()
 }

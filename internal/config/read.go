@@ -178,7 +178,7 @@ func short(d time.Duration) string {
 	return s
 }
 
-// size reads a number of bytes: 512KiB, 1MiB, 1MB, 65536.
+// size reads a number of bytes: 512KiB, 1MiB, 1MB, 20GiB, 65536.
 func (o *object) size(key string, least, most int64, into *int64) {
 	n := o.get(key)
 	if n == nil {
@@ -187,7 +187,7 @@ func (o *object) size(key string, least, most int64, into *int64) {
 	v, ok := bytesOf(n.text)
 	switch {
 	case n.kind != text && n.kind != number || !ok:
-		o.r.fail(n, o.path(key)+" must be a size", "write a whole number with a unit (KiB, MiB), such as 1MiB")
+		o.r.fail(n, o.path(key)+" must be a size", "write a whole number with a unit (KiB, MiB, GiB), such as 1MiB")
 	case v < least || v > most:
 		o.r.fail(n, fmt.Sprintf("%s must be from %s to %s", o.path(key), sizeText(least), sizeText(most)), "")
 	default:
@@ -196,13 +196,16 @@ func (o *object) size(key string, least, most int64, into *int64) {
 }
 
 func bytesOf(s string) (int64, bool) {
-	digits := strings.TrimRight(s, "KMiB ")
-	unit := map[string]int64{"": 1, "B": 1, "KB": 1000, "MB": 1000_000, "KiB": 1 << 10, "MiB": 1 << 20}[strings.TrimSpace(s[len(digits):])]
+	digits := strings.TrimRight(s, "KMGiB ")
+	unit := map[string]int64{"": 1, "B": 1, "KB": 1000, "MB": 1000_000, "GB": 1000_000_000, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[strings.TrimSpace(s[len(digits):])]
 	v, err := strconv.ParseUint(digits, 10, 31)
 	return int64(v) * unit, err == nil && unit > 0
 }
 
 func sizeText(n int64) string {
+	if n >= 1<<30 && n%(1<<30) == 0 {
+		return fmt.Sprintf("%dGiB", n>>30)
+	}
 	if n >= 1<<20 {
 		return fmt.Sprintf("%dMiB", n>>20)
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"time"
 
 	"github.com/funnelsec/funnel/internal/record"
@@ -29,6 +30,17 @@ func (s *Store) PurgeDeliveries(before time.Time, most int) (n int64, err error)
 		return err
 	})
 	return n, err
+}
+
+// Used returns how many bytes of the database's file are in use, which is what grows
+// with what is kept: the file itself never gets smaller. With a shared database it
+// returns 0.
+func (s *Store) Used(ctx context.Context) (bytes int64, err error) {
+	if s.pg != nil {
+		return 0, nil
+	}
+	err = s.read.QueryRowContext(ctx, "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size").Scan(&bytes)
+	return bytes, err
 }
 
 // PurgeEvents drops events that were received before the time, with all of their
