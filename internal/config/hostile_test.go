@@ -51,7 +51,7 @@ func hostile() map[string]string {
 		"engine: {lookups: [" + strings.Repeat("5s,", 21) + "]}": "1 to 20",
 		"sources: {a: {max_body: 1023}}":                         "1KiB",
 		"sources: {a: {max_body: 99999999999999999999MiB}}":      "",
-		"sources: {a: {max_body: 1GiB}}":                         "size",
+		"sources: {a: {max_body: 1GiB}}":                         "must be from",
 		"sources: {a: {max_body: {a: b}}}":                       "size",
 		"sources: [a]":                                           "mapping",
 		"sources: {../a: {}}":                                    "cannot be the name",
