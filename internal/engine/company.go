@@ -11,24 +11,34 @@ import (
 // It is no sync.RWMutex, for one holds it while the journal is written: tests in
 // virtual time would wait for ever.
 type company struct {
-	mu       sync.Mutex
-	together int
-	alone    bool
-	over     int           // who were alone and took too long: nobody waits for them
-	wanting  int           // who wait to be alone
-	changed  chan struct{} // closed at the next change
+	mu      sync.Mutex
+	present map[*member]bool
+	alone   bool
+	wanting int           // who wait to be alone
+	changed chan struct{} // closed at the next change
 }
 
-// enter returns when the caller may begin. It calls leave at its end. Who is alone
-// is so for the time at the most; then others may join.
+// member is one who is there. Nobody waits for one that is late.
+type member struct{ late bool }
+
+// enter returns when the caller may begin. It calls leave at its end. Who is to be
+// alone waits for the others for the time at the most, and is alone for as long; then
+// others may join.
 func (c *company) enter(alone bool, most time.Duration) (leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if alone {
 		c.wanting++
-		defer func() { c.wanting-- }()
+		patience := time.AfterFunc(most, func() {
+			c.change(func() {
+				for m := range c.present {
+					m.late = m.late || !c.alone
+				}
+			})
+		})
+		defer func() { c.wanting--; patience.Stop() }()
 	}
-	for c.alone || alone && c.together > c.over || !alone && c.wanting > 0 {
+	for c.alone || alone && c.awaited() || !alone && c.wanting > 0 {
 		if c.changed == nil {
 			c.changed = make(chan struct{})
 		}
@@ -37,32 +47,35 @@ func (c *company) enter(alone bool, most time.Duration) (leave func()) {
 		<-changed
 		c.mu.Lock()
 	}
-	c.together++
+	m := &member{}
+	if c.present == nil {
+		c.present = map[*member]bool{}
+	}
+	c.present[m] = true
 	if !alone {
-		return func() { c.change(func() { c.together-- }) }
+		return func() { c.change(func() { delete(c.present, m) }) }
 	}
 	c.alone = true
-	ended, late := false, false
-	timer := time.AfterFunc(most, func() {
-		c.change(func() {
-			if !ended {
-				c.alone, late = false, true
-				c.over++
-			}
-		})
-	})
+	end := func() { // once: somebody else may be alone by then
+		if !m.late {
+			c.alone, m.late = false, true
+		}
+	}
+	timer := time.AfterFunc(most, func() { c.change(end) })
 	return func() {
 		timer.Stop()
-		c.change(func() {
-			ended = true
-			c.together--
-			if late {
-				c.over--
-			} else {
-				c.alone = false
-			}
-		})
+		c.change(func() { end(); delete(c.present, m) })
 	}
+}
+
+// awaited reports whether somebody is there who is not late.
+func (c *company) awaited() bool {
+	for m := range c.present {
+		if !m.late {
+			return true
+		}
+	}
+	return false
 }
 
 // change makes a change and tells who waits for one.

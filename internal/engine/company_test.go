@@ -34,13 +34,16 @@ func TestCompany(t *testing.T) {
 		at(4*time.Second, "suspect", true, 2*time.Second)   // waits for the slow one, 5 s
 		at(20*time.Second, "late suspect", true, time.Second)
 		at(20*time.Second+1, "last", false, time.Second)
+		at(30*time.Second, "slow", false, time.Minute)
+		at(31*time.Second, "third suspect", true, time.Second) // does not wait for the slow one for ever
+		at(32*time.Second, "guest", false, time.Second)
 		time.Sleep(2 * time.Minute)
-		want := []string{"first 0s", "slow suspect 3s", "suspect 8s", "newcomer 10s", "late suspect 20s", "last 21s"}
+		want := []string{"first 0s", "slow suspect 3s", "suspect 8s", "newcomer 10s", "late suspect 20s", "last 21s", "slow 30s", "third suspect 36s", "guest 37s"}
 		if !slices.Equal(log, want) {
 			t.Errorf("they began so: %s\nwant: %s", strings.Join(log, ", "), strings.Join(want, ", "))
 		}
-		if c.alone || c.together+c.over+c.wanting != 0 {
-			t.Errorf("at the end: %+v", &c)
+		if c.alone || len(c.present)+c.wanting != 0 {
+			t.Errorf("at the end: alone %v, %d present, %d waiting", c.alone, len(c.present), c.wanting)
 		}
 	})
 }
