@@ -21,10 +21,10 @@ type company struct {
 // member is one who is there. Nobody waits for one that is late.
 type member struct{ late bool }
 
-// enter returns when the caller may begin. It calls leave at its end. Who is to be
-// alone waits for the others for the time at the most, and is alone for as long; then
-// others may join.
-func (c *company) enter(alone bool, most time.Duration) (leave func()) {
+// enter returns when the caller may begin, and whether it had to wait. It calls leave
+// at its end. Who is to be alone waits for the others for the time at the most, and
+// is alone for as long; then others may join.
+func (c *company) enter(alone bool, most time.Duration) (leave func(), waited bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if alone {
@@ -43,6 +43,7 @@ func (c *company) enter(alone bool, most time.Duration) (leave func()) {
 			c.changed = make(chan struct{})
 		}
 		changed := c.changed
+		waited = true
 		c.mu.Unlock()
 		<-changed
 		c.mu.Lock()
@@ -53,7 +54,7 @@ func (c *company) enter(alone bool, most time.Duration) (leave func()) {
 	}
 	c.present[m] = true
 	if !alone {
-		return func() { c.change(func() { delete(c.present, m) }) }
+		return func() { c.change(func() { delete(c.present, m) }) }, waited
 	}
 	c.alone = true
 	end := func() { // once: somebody else may be alone by then
@@ -65,7 +66,7 @@ func (c *company) enter(alone bool, most time.Duration) (leave func()) {
 	return func() {
 		timer.Stop()
 		c.change(func() { end(); delete(c.present, m) })
-	}
+	}, waited
 }
 
 // awaited reports whether somebody is there who is not late.

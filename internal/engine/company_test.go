@@ -18,7 +18,7 @@ func TestCompany(t *testing.T) {
 		var log []string
 		begin := time.Now()
 		member := func(name string, alone bool, stays time.Duration) {
-			leave := c.enter(alone, 5*time.Second)
+			leave, _ := c.enter(alone, 5*time.Second)
 			mu.Lock()
 			log = append(log, name+" "+time.Since(begin).String())
 			mu.Unlock()

@@ -227,31 +227,45 @@ func (e *Engine) Work(ctx context.Context, run int64, lease *record.Lease) (w re
 		return record.Worked{Again: true}
 	}
 	defer e.letGo(run, x)
-	loaded, err := e.o.Journal.Load(ctx, run)
-	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, record.ErrNotFound) {
-			e.o.Log.Error("loading a run", "run", run, "error", err)
-			if lease != nil {
-				return record.Worked{Again: true}
-			}
-			e.later(run)
-		}
-		return record.Worked{Again: ctx.Err() != nil}
+	loaded, ok, again := e.loadToWork(ctx, run, lease)
+	if !ok {
+		return record.Worked{Again: again}
 	}
-	if !loaded.Run.State.Live() || loaded.Run.WakeAt.After(e.o.Clock()) && !e.tellDue(loaded.Run) {
-		return record.Worked{}
-	}
-	x.load(loaded)
 	together := e.inCompany
 	if loaded.Run.Deaths > 0 {
 		together = e.suspected
 	}
-	together(loaded.Run, func() {
+	together(loaded.Run, func(waited bool) {
+		if waited { // it may have changed meanwhile
+			if loaded, ok, w.Again = e.loadToWork(ctx, run, lease); !ok {
+				return
+			}
+		}
+		x.load(loaded)
 		x.replay(e.body(loaded))
 		w.Parked = x.conclude()
 		w.Again = x.unfinished()
 	})
 	return w
+}
+
+// loadToWork loads a run; ok is false if there is nothing to do now. again: somebody
+// has to look once more.
+func (e *Engine) loadToWork(ctx context.Context, run int64, lease *record.Lease) (loaded record.Loaded, ok, again bool) {
+	loaded, err := e.o.Journal.Load(ctx, run)
+	switch {
+	case err == nil:
+		return loaded, loaded.Run.State.Live() && (!loaded.Run.WakeAt.After(e.o.Clock()) || e.tellDue(loaded.Run)), false
+	case ctx.Err() != nil:
+		return loaded, false, true
+	case errors.Is(err, record.ErrNotFound):
+		return loaded, false, false
+	}
+	e.o.Log.Error("loading a run", "run", run, "error", err)
+	if lease == nil {
+		e.later(run)
+	}
+	return loaded, false, lease != nil
 }
 
 // hold makes x the only one who works on the run, unless somebody does already or

@@ -41,11 +41,12 @@ func poisonous(r record.Run) error {
 
 // suspected is work on a run that may end the process: nothing else goes on
 // meanwhile. A run that was worked on and did not is cleared.
-func (e *Engine) suspected(run record.Run, work func()) {
+func (e *Engine) suspected(run record.Run, work func(waited bool)) {
 	e.o.Log.Warn("the server ended while it worked on this run: it is worked on alone", "run", run.ID, "playbook", run.Playbook, "deaths", run.Deaths, "crashes", run.Crashes)
-	defer e.company.enter(true, mostAlone)()
+	leave, waited := e.company.enter(true, mostAlone)
+	defer leave()
 	end := e.underway(run.ID)
-	work()
+	work(waited)
 	end()
 	if err := e.o.Journal.Survived(run.ID); err != nil {
 		e.o.Log.Error("clearing a run of suspicion", "run", run.ID, "error", err)
@@ -53,10 +54,11 @@ func (e *Engine) suspected(run record.Run, work func()) {
 }
 
 // inCompany is work on any other run.
-func (e *Engine) inCompany(run record.Run, work func()) {
-	defer e.company.enter(false, 0)()
+func (e *Engine) inCompany(run record.Run, work func(waited bool)) {
+	leave, waited := e.company.enter(false, 0)
+	defer leave()
 	end := e.underway(run.ID)
-	work()
+	work(waited)
 	end() // not deferred: a panic here ends the process
 }
 

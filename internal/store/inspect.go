@@ -48,7 +48,7 @@ func Inspect(ctx context.Context, dir string) (out Inspection, err error) {
 	}
 	out.Newer = compatible > known()
 	var said string
-	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&said); err != nil {
+	if err := db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&said); err != nil {
 		return out, fmt.Errorf("checking the database: %w", err)
 	}
 	if said != "ok" {

@@ -130,7 +130,7 @@ func (w *world) waitIdle(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for idle := 0; idle < 3; {
 		if err := ctx.Err(); err != nil {
-			t.Fatalf("the server is not done: %v\n%s", err, w.says("/status"))
+			t.Fatalf("the server is not done: %v\n%s\n%s", err, w.says("/status"), w.unfinished(t))
 		}
 		if w.live() == 0 && w.jira.Settle(ctx) == nil {
 			idle++
@@ -139,6 +139,22 @@ func (w *world) waitIdle(ctx context.Context, t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond) // between two looks from outside; nothing is ordered by it
 	}
+}
+
+// unfinished says of each run that has not ended why it waits.
+func (w *world) unfinished(t *testing.T) string {
+	var text strings.Builder
+	for _, state := range []string{"queued", "running", "waiting"} {
+		var page struct {
+			Runs []map[string]any
+		}
+		if w.get(t, "/api/v1/runs?limit=20&state="+state, &page) {
+			for _, r := range page.Runs {
+				fmt.Fprintln(&text, r)
+			}
+		}
+	}
+	return text.String()
 }
 
 // says returns what the server answers at the path.
