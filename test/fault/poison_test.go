@@ -71,12 +71,13 @@ func poisoned(r *funnel.Registry, journal string) *funnel.Registry {
 			select {}
 		case "overflow":
 			note(journal, d)
-			deep(0)
+			d.Name = fmt.Sprint(deep(0))
 		case "memory":
 			note(journal, d)
 			var all [][]byte
 			for {
 				all = append(all, make([]byte, 64<<20))
+				d.Name = fmt.Sprint(len(all))
 			}
 		case "exit":
 			note(journal, d)
@@ -98,7 +99,13 @@ func poisoned(r *funnel.Registry, journal string) *funnel.Registry {
 	}).AddPlaybooks(play)
 }
 
-func deep(n int) int { return deep(n+1) + n }
+// deep recurses until there is no stack left.
+func deep(n int) int {
+	if n < 0 {
+		return n
+	}
+	return deep(n+1) + n
+}
 
 // note writes down, outside of the server, that somebody takes the dose.
 func note(journal string, d dose) {

@@ -167,7 +167,6 @@ type bureau struct {
 	queue  *queue.Queue
 	sent   int
 	kept   int64 // bytes of the process at the most
-	accept []time.Duration
 }
 
 const (
