@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/funnelsec/funnel/internal/config"
 	"github.com/funnelsec/funnel/internal/record"
 )
 
@@ -62,7 +63,7 @@ func (a *App) purge(ctx context.Context) {
 		}
 		pause(ctx, purgeRest)
 	}
-	d, e, r := a.fit(ctx, keep.Size, now.Add(-leastKept))
+	d, e, r := a.fit(ctx, keep.Size, now.Add(-config.LeastKept))
 	deliveries, events, runs = deliveries+d, events+e, runs+r
 	for class, n := range map[string]int64{"deliveries": deliveries, "events": events, "runs": runs} {
 		a.metrics.Purged(class, n)
@@ -71,10 +72,6 @@ func (a *App) purge(ctx context.Context) {
 		a.log.Info("what is old was dropped", "deliveries", deliveries, "events", events, "runs", runs)
 	}
 }
-
-// leastKept is how long everything is kept, however large the database is: what is
-// forgotten earlier would be new when its source repeats it.
-const leastKept = 7 * 24 * time.Hour
 
 // fit drops the oldest until the database takes up no more than size, and nothing
 // that came after the time. Without a size it drops nothing.

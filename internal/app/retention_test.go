@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/funnelsec/funnel/internal/config"
 	"github.com/funnelsec/funnel/internal/record"
 	"github.com/funnelsec/funnel/internal/store"
 )
@@ -60,7 +61,7 @@ func TestFit(t *testing.T) {
 	if before < 400*8<<10 {
 		t.Fatalf("400 events of 8 KB take up %d bytes", before)
 	}
-	week := now.Add(-leastKept)
+	week := now.Add(-config.LeastKept)
 	if _, events, _ := a.fit(t.Context(), 0, week); events != 0 || count() != 400 {
 		t.Errorf("without a size, %d were dropped", events)
 	}

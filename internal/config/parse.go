@@ -108,19 +108,19 @@ func (r *reader) engine(n *node, e *Engine) {
 	o.done()
 }
 
-// The bounds of retention. What is kept for less than a week would be taken for new
-// when its source repeats it.
-const (
-	leastKept = 7 * 24 * time.Hour
-	mostKept  = 10 * 365 * 24 * time.Hour
-)
+// LeastKept is how long everything is kept: what is forgotten earlier would be taken
+// for new when its source repeats it.
+const LeastKept = 7 * 24 * time.Hour
+
+// mostKept is the upper bound of what retention may say.
+const mostKept = 10 * 365 * 24 * time.Hour
 
 func (r *reader) retention(n *node, shared bool, k *Retention) {
 	*k = Retention{Deliveries: 30 * 24 * time.Hour, Events: 90 * 24 * time.Hour}
 	o := r.object(n, "retention")
 	for key, into := range map[string]*time.Duration{"deliveries": &k.Deliveries, "events": &k.Events} {
 		o.duration(key, mostKept, into)
-		if *into < leastKept {
+		if *into < LeastKept {
 			r.fail(o.n.child(key), o.path(key)+" must be at least 168h, a week: what is forgotten earlier would be new when its source repeats it", "write "+key+": 168h or more")
 		}
 	}

@@ -56,7 +56,6 @@ type database interface {
 	PurgeEvents(before time.Time, after int64, most int) (record.Purged, error)
 	Died(node string, runs []int64, crashed bool) (int, error)
 	Survived(run int64) error
-	Suspects(context.Context) ([]int64, error)
 	Close() error
 }
 

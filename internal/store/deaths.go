@@ -1,7 +1,5 @@
 package store
 
-import "context"
-
 // Died notes that a process ended while it worked on the runs, and whether it
 // crashed by itself. A run that was worked on at an earlier death too was worked on
 // alone at this one, so a crash is its. With a shared database, runs that the node
@@ -44,9 +42,4 @@ func (s *Store) Survived(run int64) error {
 	return s.do(func(t *tx) error {
 		return t.exec("UPDATE run SET deaths = 0, crashes = 0 WHERE id = ? AND deaths > 0", run)
 	})
-}
-
-// Suspects returns the runs at whose work a process has ended.
-func (s *Store) Suspects(ctx context.Context) ([]int64, error) {
-	return list(ctx, s.read, scanID, "SELECT id FROM run WHERE live = 1 AND deaths > 0 ORDER BY id")
 }

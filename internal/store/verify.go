@@ -40,8 +40,8 @@ func Explain(err error) error {
 // Verify reads the whole database and looks whether it is damaged. If it is, nothing
 // is written any more, for it would be built on sand. Indexes are compared with their
 // tables: a row that an index lacks would be missed without a word. It takes somewhat
-// longer than reading the file; others work meanwhile. What cannot be seen is a value that was
-// changed inside, to another value.
+// longer than reading the file; others work meanwhile. What cannot be seen is a
+// value that was changed inside, to another value.
 func (s *Store) Verify(ctx context.Context) error {
 	if s.pg != nil {
 		s.verified.Store(true) // PostgreSQL looks after its own pages

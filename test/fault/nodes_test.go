@@ -27,22 +27,17 @@ func during() time.Duration {
 
 // TestF20Nodes torments one node of three after another under load, at a moment at
 // which it works on runs: one is cut off from the database while it still reaches
-// all else, one is heard by the database and hears no answer, one is stopped for longer than its lease and goes on, one is killed for
-// good. Others finish its runs without anyone's help, and nothing is made twice.
+// all else, one is heard by the database and hears no answer, one is stopped for
+// longer than its lease and goes on, one is killed for good. Others finish its runs
+// without anyone's help, and nothing is made twice.
 func TestF20Nodes(t *testing.T) {
 	for name, torment := range map[string]func(*testing.T, *node) (end func()){
-		"cut off": func(_ *testing.T, n *node) func() {
-			n.way.cut(true)
-			return func() { n.way.cut(false) }
-		},
+		"cut off": cutOff,
 		"stopped": func(t *testing.T, n *node) func() {
 			n.process.signal(t, syscall.SIGSTOP)
 			return func() { n.process.signal(t, syscall.SIGCONT) }
 		},
-		"deaf": func(_ *testing.T, n *node) func() {
-			n.way.cut(true)
-			return func() { n.way.cut(false) }
-		},
+		"deaf":    cutOff, // its cable is another
 		"killed": func(_ *testing.T, n *node) func() { n.kill(); return func() {} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,6 +71,11 @@ func TestF20Nodes(t *testing.T) {
 			r.mustBeClean(t)
 		})
 	}
+}
+
+func cutOff(_ *testing.T, n *node) (end func()) {
+	n.way.cut(true)
+	return func() { n.way.cut(false) }
 }
 
 // awaitBusy returns when the node works on runs.

@@ -2,4 +2,3 @@
 -- by a crash of its own while it worked on no other
 ALTER TABLE run ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE run ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX run_suspect ON run (id) WHERE live = 1 AND deaths > 0;
