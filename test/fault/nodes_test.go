@@ -37,7 +37,7 @@ func TestF20Nodes(t *testing.T) {
 			n.process.signal(t, syscall.SIGSTOP)
 			return func() { n.process.signal(t, syscall.SIGCONT) }
 		},
-		"deaf":    cutOff, // its cable is another
+		"deaf":   cutOff, // its cable is another
 		"killed": func(_ *testing.T, n *node) func() { n.kill(); return func() {} },
 	} {
 		t.Run(name, func(t *testing.T) {
