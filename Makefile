@@ -64,7 +64,4 @@ race: ## Run the tests with the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race ./...
 
 fuzz: ## Fuzz each target for 20 seconds, two at a time
-	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed -E 's|/[^/]+:func | |' | sort | xargs -P 2 -L 1 \
-	  sh -c 'go test "$$0" -run "^$$" -fuzz "^$$1\$$" -fuzztime 20s -fuzzminimizetime 5x -parallel 1 > "$${TMPDIR:-/tmp}/fuzz.$$1" 2>&1; \
-	    rc=$$?; test $$rc = 0 && echo "ok $$0 $$1: $$(grep -oE "execs: [0-9]+" "$${TMPDIR:-/tmp}/fuzz.$$1" | tail -1)" || cat "$${TMPDIR:-/tmp}/fuzz.$$1"; \
-	    rm -f "$${TMPDIR:-/tmp}/fuzz.$$1"; exit $$rc'
+	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed -E 's|/[^/]+:func | |' | sort | xargs -P 2 -L 1 bash test/fuzz.sh
