@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +18,7 @@ type class int
 
 const (
 	always   class = iota // health, status, metrics: they are how one sees what is wrong
-	once                  // deliveries that nobody repeats: they wait, and are the last
+	once                  // deliveries that nobody repeats: the last
 	repeated              // deliveries whose sender comes again
 	pages                 // what people and scripts look at or ask for: the first
 )
@@ -25,25 +26,26 @@ const (
 // String names the class, as the metrics do.
 func (c class) String() string { return [...]string{"always", "once", "repeated", "pages"}[c] }
 
-// The bounds of requests in progress. In quiet times there are a few; when there
-// is more to do than can be done they add up, until who can come again is sent
-// away. Deliveries that nobody repeats may take all the places, and then wait in
-// line; places that they gave back are theirs first.
+// The bounds of requests in progress and of those in line for it. In quiet times there
+// are a few; when there is more to do than can be done the lines fill up, until who
+// can come again is sent away. Deliveries that nobody repeats have places beyond the
+// room of the others, and are the first in line.
 const (
-	mostOnce     = 512
-	mostRepeated = 128
-	mostPages    = 32
-	mostInLine   = 4096
-	lineFor      = 20 * time.Second // less than the time that senders give an answer
+	mostOnce = 512
+	mostRoom = 128
+	fewest   = 8
+	lineFor  = 20 * time.Second // less than the time that senders give an answer
 )
 
-// Requests that wait for the disk together cost little, and those that wait for the
-// processor make all others wait. So how many may be in progress beside those that
-// nobody repeats falls when they take long, and rises when they do not.
+var mostInLine = [...]int{once: 4096, repeated: 64, pages: 16}
+
+// Requests that wait for the disk together cost little, and those that want a
+// processor make all others wait, also those that are only to be turned away. So the
+// room grows when it is too small, and shrinks when processors have to be waited for.
 const (
-	longTaken = 100 * time.Millisecond
-	fewest    = 8
-	cutPause  = 100 * time.Millisecond // between two falls: the requests in progress say the same
+	longLag  = 20 * time.Millisecond
+	shortLag = 10 * time.Millisecond
+	lookRest = 100 * time.Millisecond // between two looks
 )
 
 // shedLog is between two lines about it in the log.
@@ -54,96 +56,116 @@ type admission struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	clock   func() time.Time
+	lag     func() time.Duration // how long processors had to be waited for since it was asked last
 
-	mu    sync.Mutex
-	room  int // how many may be in, beside deliveries that nobody repeats
-	cut   time.Time
-	in    int
-	pages int // of in
-	line  []chan struct{}
-	shed  [pages + 1]int // since the log last told
-	told  time.Time
+	mu     sync.Mutex
+	room   int       // how many may be in, beside those that nobody repeats
+	full   bool      // since the last look it was too small for one
+	looked time.Time // at the lag
+	all    int       // how many are in
+	in     [pages + 1]int
+	line   [pages + 1][]chan struct{}
+	shed   [pages + 1]int // since the log last told
+	told   time.Time
 }
 
-// enter admits a request or, after ctx or the time in line has ended, does not.
-// leave is to be called after an admitted one.
+// enter admits a request, at once or when its turn in line comes. It does not when
+// the line is full, when that takes too long, and when ctx ends. leave is to be called
+// after an admitted one.
 func (a *admission) enter(ctx context.Context, c class) (leave func(), ok bool) {
 	if c == always {
 		return func() {}, true
 	}
 	a.mu.Lock()
-	switch {
-	case c == once && a.in < mostOnce && len(a.line) == 0,
-		c == repeated && a.in < a.room && len(a.line) == 0,
-		c == pages && a.in < a.room && a.pages < mostPages && len(a.line) == 0:
-		a.in++
-		if c == pages {
-			a.pages++
-		}
+	a.adapt()
+	if len(a.line[c]) >= mostInLine[c] {
+		a.refuse(c)
 		a.mu.Unlock()
-		began := a.clock()
-		return func() { a.leave(c, began) }, true
-	case c == once && len(a.line) < mostInLine:
-		turn := make(chan struct{})
-		a.line = append(a.line, turn)
-		a.mu.Unlock()
-		return a.wait(ctx, turn)
+		return nil, false
 	}
-	a.refuse(c)
+	turn := make(chan struct{})
+	a.line[c] = append(a.line[c], turn)
+	a.dispatch()
 	a.mu.Unlock()
-	return nil, false
+	select {
+	case <-turn:
+		return func() { a.leave(c) }, true
+	default:
+		return a.wait(ctx, c, turn)
+	}
 }
 
 // wait waits in line.
-func (a *admission) wait(ctx context.Context, turn chan struct{}) (leave func(), ok bool) {
+func (a *admission) wait(ctx context.Context, c class, turn chan struct{}) (leave func(), ok bool) {
+	leave = func() { a.leave(c) }
 	timer := time.NewTimer(lineFor)
 	defer timer.Stop()
 	select {
 	case <-turn:
-		return func() { a.leave(once, time.Time{}) }, true
+		return leave, true
 	case <-timer.C:
 	case <-ctx.Done():
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i, t := range a.line {
-		if t == turn {
-			a.line = append(a.line[:i], a.line[i+1:]...)
-			a.refuse(once)
-			return nil, false
-		}
+	if i := slices.Index(a.line[c], turn); i >= 0 {
+		a.line[c] = slices.Delete(a.line[c], i, i+1)
+		a.refuse(c)
+		return nil, false
 	}
-	return func() { a.leave(once, time.Time{}) }, true // its turn came in the last moment
+	return leave, true // its turn came in the last moment
 }
 
-// leave ends a request that began at the time; who is first in line gets its place.
-func (a *admission) leave(c class, began time.Time) {
+// leave ends a request.
+func (a *admission) leave(c class) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if c == pages {
-		a.pages--
-	}
-	if c != once {
-		a.adapt(began)
-	}
-	if len(a.line) > 0 {
-		close(a.line[0])
-		a.line = a.line[1:]
-		return
-	}
-	a.in--
+	a.all--
+	a.in[c]--
+	a.dispatch()
 }
 
-// adapt makes less room after a request that took long, and more after one that did
-// not and had no room beside it.
-func (a *admission) adapt(began time.Time) {
-	now := a.clock()
-	switch long := now.Sub(began) > longTaken; {
-	case long && now.Sub(a.cut) > cutPause:
-		a.room, a.cut = max(fewest, a.room*3/4), now
-	case !long && a.in >= a.room:
-		a.room = min(mostRepeated, a.room+1)
+// dispatch lets in whom there is a place for, by class and then in the order in which
+// they came.
+func (a *admission) dispatch() {
+	for c := once; c <= pages; c++ {
+		for len(a.line[c]) > 0 && a.place(c) {
+			close(a.line[c][0])
+			a.line[c] = a.line[c][1:]
+			a.all++
+			a.in[c]++
+		}
+		a.full = a.full || c != once && len(a.line[c]) > 0
 	}
+}
+
+// place reports whether there is a place for one of the class. Pages, which may take
+// long, leave half of the room to deliveries.
+func (a *admission) place(c class) bool {
+	switch c {
+	case once:
+		return a.all < mostOnce
+	case repeated:
+		return a.all < a.room
+	default:
+		return a.all < a.room && a.in[pages] < a.room/2
+	}
+}
+
+// adapt looks now and then at the lag, and makes less room when there was one, and
+// more when there was none and the room was too small.
+func (a *admission) adapt() {
+	now := a.clock()
+	if now.Sub(a.looked) < lookRest {
+		return
+	}
+	switch lag := a.lag(); {
+	case lag > longLag:
+		a.room = max(fewest, a.room/2)
+	case lag < shortLag && a.full:
+		a.room = min(mostRoom, a.room+fewest)
+	}
+	a.looked, a.full = now, false
 }
 
 // refuse counts, and tells the log now and then.
@@ -160,7 +182,10 @@ func (a *admission) refuse(c class) {
 func (a *admission) figures() (in, line int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.in, len(a.line)
+	for _, l := range a.line {
+		line += len(l)
+	}
+	return a.all, line
 }
 
 // admit turns requests away when there is too much to do, before their bodies are

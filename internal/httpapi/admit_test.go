@@ -5,7 +5,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,66 +17,81 @@ import (
 )
 
 func newAdmission() *admission {
-	return &admission{log: slog.New(slog.DiscardHandler), clock: time.Now, room: mostRepeated}
+	return &admission{log: slog.New(slog.DiscardHandler), clock: time.Now, lag: func() time.Duration { return 0 }, room: fewest}
 }
 
-// fill lets in as many of the class as there is room for.
-func fill(t *testing.T, a *admission, c class, most int) (leave []func()) {
-	t.Helper()
-	for range most {
-		l, ok := a.enter(t.Context(), c)
-		if !ok {
-			break
-		}
-		leave = append(leave, l)
+// visit is a request that asks to be let in.
+type visit struct {
+	ended, in bool
+	leave     func()
+}
+
+// come lets so many requests of the class ask, and returns when each is in, in line or
+// turned away.
+func come(ctx context.Context, a *admission, c class, n int) (list []*visit) {
+	for range n {
+		v := &visit{}
+		list = append(list, v)
+		go func() { v.leave, v.in = a.enter(ctx, c); v.ended = true }()
+		synctest.Wait() // one after the other
 	}
-	return leave
+	return list
+}
+
+// sum says how many of them are in, in line, and turned away.
+func sum(list []*visit) [3]int {
+	var n [3]int
+	for _, v := range list {
+		switch {
+		case v.in:
+			n[0]++
+		case !v.ended:
+			n[1]++
+		default:
+			n[2]++
+		}
+	}
+	return n
 }
 
 // TestWhoIsShed: pages are turned away first, then deliveries that are repeated;
-// those that nobody repeats have room still, and then wait.
+// those that nobody repeats have places still, and are the first in line for more.
 func TestWhoIsShed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		a := newAdmission()
-		if n := len(fill(t, a, pages, 10_000)); n != mostPages {
-			t.Errorf("%d pages are let in", n)
+		read := come(ctx, a, pages, 100)
+		if n := sum(read); n != [3]int{fewest / 2, 16, 84 - fewest/2} {
+			t.Fatalf("pages: %d in, in line, turned away", n)
 		}
-		fill(t, a, repeated, 10_000)
-		if a.in != mostRepeated {
-			t.Errorf("with repeated ones there are %d", a.in)
+		again := come(ctx, a, repeated, 100)
+		if n := sum(again); n != [3]int{fewest / 2, 64, 36 - fewest/2} {
+			t.Fatalf("repeated deliveries: %d in, in line, turned away", n)
 		}
-		leave := fill(t, a, once, mostOnce-mostRepeated)
-		if a.in != mostOnce || len(a.line) != 0 {
-			t.Fatalf("%d are in, %d in line", a.in, len(a.line))
+		never := come(ctx, a, once, mostOnce-fewest+10)
+		if n := sum(never); n != [3]int{mostOnce - fewest, 10, 0} {
+			t.Fatalf("deliveries that nobody repeats: %d in, in line, turned away", n)
 		}
-		in := make(chan bool, 1)
-		go func() {
-			l, ok := a.enter(t.Context(), once)
-			in <- ok
-			l()
-		}()
-		synctest.Wait()
-		if a.in != mostOnce || len(a.line) != 1 {
-			t.Fatalf("%d are in, %d in line, want one in line", a.in, len(a.line))
-		}
-		for _, c := range []class{repeated, pages} {
-			if _, ok := a.enter(t.Context(), c); ok {
-				t.Errorf("%v overtakes who is in line", c)
-			}
-		}
-		if _, ok := a.enter(t.Context(), always); !ok {
+		if v := come(ctx, a, always, 1); !v[0].in {
 			t.Error("what shows how the server does is turned away")
 		}
-		leave[0]()
-		if !<-in {
-			t.Error("who was in line is turned away although there is room")
+		for _, v := range slices.Concat(read, again) { // all that are in leave
+			if v.in {
+				v.leave()
+			}
 		}
-		for _, l := range leave[1:] {
-			l()
+		synctest.Wait()
+		if n, m, o := sum(never), sum(again), sum(read); n != [3]int{mostOnce - fewest + fewest, 2, 0} || m[1] != 64 || o[1] != 16 {
+			t.Fatalf("with places free: %d, repeated %d, pages %d in, in line, turned away", n, m, o)
 		}
-		if _, ok := a.enter(t.Context(), pages); ok {
-			t.Error("a page is let in although there are as many as may be")
+		for _, v := range never[:mostOnce-3] { // three are left, two of them from the line
+			v.leave()
+		}
+		synctest.Wait()
+		if n, m, o := sum(never), sum(again), sum(read); n[1] != 0 || m[1] != 64-(fewest-5) || o[1] != 16 {
+			t.Errorf("at the end: %d, repeated %d, pages %d in, in line, turned away", n, m, o)
 		}
 	})
 }
@@ -84,69 +102,113 @@ func TestLineIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission()
-		leave := fill(t, a, once, mostOnce)
-		ended := make(chan bool, mostInLine)
-		for range mostInLine {
-			go func() { _, ok := a.enter(t.Context(), once); ended <- ok }()
+		in := come(t.Context(), a, once, mostOnce)
+		most := mostInLine[once]
+		line := come(t.Context(), a, once, most+1)
+		if n := sum(line); n != [3]int{0, most, 1} {
+			t.Fatalf("%d in, in line, turned away", n)
 		}
+		in[0].leave() // one from the line takes its place
 		synctest.Wait()
-		if _, ok := a.enter(t.Context(), once); ok || len(a.line) != mostInLine {
-			t.Errorf("%d are in line, and one more is let in: %v", len(a.line), ok)
+		if n := sum(line); n != [3]int{1, most - 1, 1} || !line[0].in {
+			t.Fatalf("after one has left: %d in, in line, turned away", n)
 		}
 		gone, cancel := context.WithCancel(t.Context())
-		leave[0]() // one from the line takes its place
-		go func() { _, ok := a.enter(gone, once); ended <- ok }()
-		synctest.Wait()
+		left := come(gone, a, once, 1)
 		cancel()
 		synctest.Wait()
-		if len(a.line) != mostInLine-1 {
-			t.Errorf("who has gone is in line: %d", len(a.line))
+		if n := sum(left); n != [3]int{0, 0, 1} || len(a.line[once]) != most-1 {
+			t.Errorf("who has gone is in line: %d", n)
 		}
 		time.Sleep(lineFor)
 		synctest.Wait()
-		admitted := 0
-		for range mostInLine + 1 {
-			if <-ended {
-				admitted++
-			}
-		}
-		if admitted != 1 || len(a.line) != 0 || a.in != mostOnce {
-			t.Errorf("%d of the line were let in, %d wait still, %d are in", admitted, len(a.line), a.in)
+		if n := sum(line); n != [3]int{1, 0, most} || len(a.line[once]) != 0 || a.all != mostOnce {
+			t.Errorf("after all the time: %d in, in line, turned away; %d are in", n, a.all)
 		}
 	})
 }
 
-// TestRoomFollowsTheTime: when requests take long there is less room for those that
-// can come again, but not none, and when they do not there is room again.
-func TestRoomFollowsTheTime(t *testing.T) {
+// TestRoomFollowsTheLag: when processors have to be waited for there is less room for
+// those that can come again, but not none, and when it is too small and they need not
+// there is more.
+func TestRoomFollowsTheLag(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		a := newAdmission()
-		for range 30 {
-			leave := fill(t, a, repeated, 10_000)
-			time.Sleep(2 * longTaken)
-			for _, l := range leave {
-				l()
+		lag := time.Duration(0)
+		a.lag = func() time.Duration { return lag }
+		look := func(c class) { // a request comes and, if it is let in, goes
+			time.Sleep(lookRest)
+			if v := come(ctx, a, c, 1)[0]; v.in {
+				v.leave()
 			}
 		}
-		if n := len(fill(t, a, repeated, 10_000)); n != fewest {
-			t.Errorf("there is room for %d, want %d", n, fewest)
+		for range 3 {
+			look(repeated)
 		}
-		if leave := fill(t, a, once, mostOnce-fewest); len(leave) != mostOnce-fewest {
-			t.Errorf("deliveries that nobody repeats have room for %d", len(leave))
+		if a.room != fewest {
+			t.Errorf("there is room for %d although nobody wanted it", a.room)
 		}
-		a = newAdmission()
-		a.room = fewest
-		for range 30 {
-			for _, l := range fill(t, a, repeated, 10_000) {
-				time.Sleep(time.Millisecond)
-				l()
-			}
+		all := come(ctx, a, repeated, fewest+mostInLine[repeated])
+		for range 100 {
+			look(once)
 		}
-		if a.room <= fewest {
-			t.Errorf("there is room for %d although requests do not take long", a.room)
+		if n := sum(all); n != [3]int{fewest + mostInLine[repeated], 0, 0} || a.room < n[0] || a.room > n[0]+fewest {
+			t.Errorf("there is room for %d; %d are in, in line, turned away", a.room, n)
+		}
+		all = append(all, come(ctx, a, repeated, 200)...)
+		for range 100 {
+			look(once)
+		}
+		if n := sum(all); n[0] != mostRoom || a.room != mostRoom {
+			t.Errorf("there is room for %d; %d are in, in line, turned away", a.room, n)
+		}
+		lag = longLag + 1
+		look(once)
+		if a.room != mostRoom/2 {
+			t.Errorf("with a lag there is room for %d", a.room)
+		}
+		for range 100 {
+			look(once)
+		}
+		if a.room != fewest {
+			t.Errorf("with a long lag there is room for %d, want %d", a.room, fewest)
+		}
+		if n := sum(come(ctx, a, once, 100)); n[0] != 100 {
+			t.Errorf("with a lag deliveries that nobody repeats: %d in, in line, turned away", n)
+		}
+		lag = (longLag + shortLag) / 2
+		for range 10 {
+			look(repeated)
+		}
+		if a.room != fewest {
+			t.Errorf("with a middling lag there is room for %d", a.room)
 		}
 	})
+}
+
+// TestLag: what waits for a processor is seen, once.
+func TestLag(t *testing.T) {
+	before := runtime.GOMAXPROCS(1)
+	defer runtime.GOMAXPROCS(before)
+	l := newLag()
+	var all sync.WaitGroup
+	for range 256 { // each waits for all before it, some of them for 256 ms
+		all.Go(func() {
+			for began := time.Now(); time.Since(began) < time.Millisecond; {
+			}
+		})
+	}
+	all.Wait()
+	worst := l.worst()
+	if worst < 100*time.Millisecond {
+		t.Errorf("256 who wait for one processor waited %v", worst)
+	}
+	if again := l.worst(); again >= worst {
+		t.Errorf("what was seen is seen again: %v", again)
+	}
 }
 
 // slow is an intake whose deliveries end when it is told.
@@ -167,33 +229,34 @@ func (s slow) Repeated(source string) bool { return source == "again" }
 // read; health is told all the time.
 func TestShedAnswer(t *testing.T) {
 	t.Parallel()
-	s := slow{nil, make(chan struct{}, mostRepeated), make(chan struct{})}
-	h := newHouse(t, func(o *Options) { o.Intake = s })
-	handler := h.handler
-	for range mostRepeated {
-		go func() {
-			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "https://funnel.example.com/hooks/again", strings.NewReader("{}")))
-		}()
-	}
-	for range mostRepeated {
-		<-s.begun
-	}
-	defer close(s.end)
-	for target, want := range map[string]int{"POST /hooks/again": 503, "GET /api/v1/runs": 503, "GET /healthz": 200} {
-		method, path, _ := strings.Cut(target, " ")
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest(method, "https://funnel.example.com"+path, notRead{t}))
-		if w.Code != want || (want == 503) != (w.Header().Get("Retry-After") != "") {
-			t.Errorf("%s: %d, Retry-After %q", target, w.Code, w.Header().Get("Retry-After"))
+	synctest.Test(t, func(t *testing.T) {
+		s := slow{nil, make(chan struct{}, 1000), make(chan struct{})}
+		handler := newHouse(t, func(o *Options) { o.Intake = s }).handler
+		deliver := func(source string) {
+			go handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "https://funnel.example.com/hooks/"+source, strings.NewReader("{}")))
+			synctest.Wait()
 		}
-	}
-	w := make(chan int, 1)
-	go func() {
-		r := httptest.NewRecorder()
-		handler.ServeHTTP(r, httptest.NewRequest(http.MethodPost, "https://funnel.example.com/hooks/once", strings.NewReader("{}")))
-		w <- r.Code
-	}()
-	<-s.begun // it is let in
+		for range fewest + mostInLine[repeated] {
+			deliver("again")
+		}
+		for range mostInLine[pages] {
+			go handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "https://funnel.example.com/", nil))
+			synctest.Wait()
+		}
+		for target, want := range map[string]int{"POST /hooks/again": 503, "GET /api/v1/runs": 503, "GET /healthz": 200} {
+			method, path, _ := strings.Cut(target, " ")
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, httptest.NewRequest(method, "https://funnel.example.com"+path, notRead{t}))
+			if w.Code != want || (want == 503) != (w.Header().Get("Retry-After") != "") {
+				t.Errorf("%s: %d, Retry-After %q", target, w.Code, w.Header().Get("Retry-After"))
+			}
+		}
+		deliver("once")
+		if n := len(s.begun); n != fewest+1 {
+			t.Errorf("%d deliveries are worked on, want %d that are repeated and the one that is not", n, fewest)
+		}
+		close(s.end)
+	})
 }
 
 // notRead is a body that must not be read.
