@@ -31,20 +31,21 @@ func (c class) String() string { return [...]string{"always", "once", "repeated"
 // can come again is sent away. Deliveries that nobody repeats have places beyond the
 // room of the others, and are the first in line.
 const (
-	mostOnce = 512
-	mostRoom = 128
-	fewest   = 8
-	lineFor  = 20 * time.Second // less than the time that senders give an answer
+	mostOnce  = 512
+	mostRoom  = 128
+	firstRoom = 16
+	leastRoom = 2
+	lineFor   = 20 * time.Second // less than the time that senders give an answer
 )
 
-var mostInLine = [...]int{once: 4096, repeated: 64, pages: 16}
+var mostInLine = [...]int{once: 4096, repeated: 128, pages: 16}
 
 // Requests that wait for the disk together cost little, and those that want a
 // processor make all others wait, also those that are only to be turned away. So the
 // room grows when it is too small, and shrinks when processors have to be waited for.
 const (
-	longLag  = 20 * time.Millisecond
-	shortLag = 10 * time.Millisecond
+	longLag  = 15 * time.Millisecond
+	shortLag = 5 * time.Millisecond
 	lookRest = 100 * time.Millisecond // between two looks
 )
 
@@ -161,9 +162,9 @@ func (a *admission) adapt() {
 	}
 	switch lag := a.lag(); {
 	case lag > longLag:
-		a.room = max(fewest, a.room/2)
+		a.room = max(a.room/2, leastRoom)
 	case lag < shortLag && a.full:
-		a.room = min(mostRoom, a.room+fewest)
+		a.room = min(a.room*2, mostRoom)
 	}
 	a.looked, a.full = now, false
 }

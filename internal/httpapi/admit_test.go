@@ -17,7 +17,7 @@ import (
 )
 
 func newAdmission() *admission {
-	return &admission{log: slog.New(slog.DiscardHandler), clock: time.Now, lag: func() time.Duration { return 0 }, room: fewest}
+	return &admission{log: slog.New(slog.DiscardHandler), clock: time.Now, lag: func() time.Duration { return 0 }, room: firstRoom}
 }
 
 // visit is a request that asks to be let in.
@@ -63,15 +63,15 @@ func TestWhoIsShed(t *testing.T) {
 		defer cancel()
 		a := newAdmission()
 		read := come(ctx, a, pages, 100)
-		if n := sum(read); n != [3]int{fewest / 2, 16, 84 - fewest/2} {
+		if n := sum(read); n != [3]int{firstRoom / 2, 16, 84 - firstRoom/2} {
 			t.Fatalf("pages: %d in, in line, turned away", n)
 		}
-		again := come(ctx, a, repeated, 100)
-		if n := sum(again); n != [3]int{fewest / 2, 64, 36 - fewest/2} {
+		again := come(ctx, a, repeated, 200)
+		if n := sum(again); n != [3]int{firstRoom / 2, 128, 72 - firstRoom/2} {
 			t.Fatalf("repeated deliveries: %d in, in line, turned away", n)
 		}
-		never := come(ctx, a, once, mostOnce-fewest+10)
-		if n := sum(never); n != [3]int{mostOnce - fewest, 10, 0} {
+		never := come(ctx, a, once, mostOnce-firstRoom+20)
+		if n := sum(never); n != [3]int{mostOnce - firstRoom, 20, 0} {
 			t.Fatalf("deliveries that nobody repeats: %d in, in line, turned away", n)
 		}
 		if v := come(ctx, a, always, 1); !v[0].in {
@@ -83,14 +83,14 @@ func TestWhoIsShed(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if n, m, o := sum(never), sum(again), sum(read); n != [3]int{mostOnce - fewest + fewest, 2, 0} || m[1] != 64 || o[1] != 16 {
+		if n, m, o := sum(never), sum(again), sum(read); n != [3]int{mostOnce, 20 - firstRoom, 0} || m[1] != 128 || o[1] != 16 {
 			t.Fatalf("with places free: %d, repeated %d, pages %d in, in line, turned away", n, m, o)
 		}
-		for _, v := range never[:mostOnce-3] { // three are left, two of them from the line
+		for _, v := range never[:mostOnce-5] { // 5 stay, and so do the 4 in line, who get in
 			v.leave()
 		}
 		synctest.Wait()
-		if n, m, o := sum(never), sum(again), sum(read); n[1] != 0 || m[1] != 64-(fewest-5) || o[1] != 16 {
+		if n, m, o := sum(never), sum(again), sum(read); n[1] != 0 || m[1] != 128-(firstRoom-5-(20-firstRoom)) || o[1] != 16 {
 			t.Errorf("at the end: %d, repeated %d, pages %d in, in line, turned away", n, m, o)
 		}
 	})
@@ -148,18 +148,18 @@ func TestRoomFollowsTheLag(t *testing.T) {
 		for range 3 {
 			look(repeated)
 		}
-		if a.room != fewest {
-			t.Errorf("there is room for %d although nobody wanted it", a.room)
+		if a.room != firstRoom {
+			t.Errorf("there is room for %d although nobody wanted more", a.room)
 		}
-		all := come(ctx, a, repeated, fewest+mostInLine[repeated])
-		for range 100 {
+		all := come(ctx, a, repeated, 3*firstRoom)
+		for range 10 {
 			look(once)
 		}
-		if n := sum(all); n != [3]int{fewest + mostInLine[repeated], 0, 0} || a.room < n[0] || a.room > n[0]+fewest {
+		if n := sum(all); n[0] != len(all) || a.room != 4*firstRoom {
 			t.Errorf("there is room for %d; %d are in, in line, turned away", a.room, n)
 		}
-		all = append(all, come(ctx, a, repeated, 200)...)
-		for range 100 {
+		all = append(all, come(ctx, a, repeated, mostRoom)...)
+		for range 10 {
 			look(once)
 		}
 		if n := sum(all); n[0] != mostRoom || a.room != mostRoom {
@@ -170,11 +170,11 @@ func TestRoomFollowsTheLag(t *testing.T) {
 		if a.room != mostRoom/2 {
 			t.Errorf("with a lag there is room for %d", a.room)
 		}
-		for range 100 {
+		for range 10 {
 			look(once)
 		}
-		if a.room != fewest {
-			t.Errorf("with a long lag there is room for %d, want %d", a.room, fewest)
+		if a.room != leastRoom {
+			t.Errorf("with a long lag there is room for %d, want %d", a.room, leastRoom)
 		}
 		if n := sum(come(ctx, a, once, 100)); n[0] != 100 {
 			t.Errorf("with a lag deliveries that nobody repeats: %d in, in line, turned away", n)
@@ -183,7 +183,7 @@ func TestRoomFollowsTheLag(t *testing.T) {
 		for range 10 {
 			look(repeated)
 		}
-		if a.room != fewest {
+		if a.room != leastRoom {
 			t.Errorf("with a middling lag there is room for %d", a.room)
 		}
 	})
@@ -236,7 +236,7 @@ func TestShedAnswer(t *testing.T) {
 			go handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "https://funnel.example.com/hooks/"+source, strings.NewReader("{}")))
 			synctest.Wait()
 		}
-		for range fewest + mostInLine[repeated] {
+		for range firstRoom + mostInLine[repeated] {
 			deliver("again")
 		}
 		for range mostInLine[pages] {
@@ -252,8 +252,8 @@ func TestShedAnswer(t *testing.T) {
 			}
 		}
 		deliver("once")
-		if n := len(s.begun); n != fewest+1 {
-			t.Errorf("%d deliveries are worked on, want %d that are repeated and the one that is not", n, fewest)
+		if n := len(s.begun); n != firstRoom+1 {
+			t.Errorf("%d deliveries are worked on, want %d that are repeated and the one that is not", n, firstRoom)
 		}
 		close(s.end)
 	})

@@ -118,7 +118,7 @@ func build(o Options) *server {
 	}
 	s := &server{Options: o, hosts: hostNames(o), mux: http.NewServeMux(), routes: map[string]access{}}
 	s.vital = map[string]bool{"GET /healthz": true, "GET /readyz": true, "GET /status": true, "GET /metrics": true}
-	s.admission = &admission{log: o.Log, metrics: o.Metrics, clock: time.Now, lag: newLag().worst, room: fewest}
+	s.admission = &admission{log: o.Log, metrics: o.Metrics, clock: time.Now, lag: newLag().worst, room: firstRoom}
 	o.Metrics.Gauge("funnel_requests_in_progress", "Requests that are being worked on.", nil, func() float64 { in, _ := s.admission.figures(); return float64(in) })
 	o.Metrics.Gauge("funnel_requests_in_line", "Requests that wait for being worked on.", nil, func() float64 { _, line := s.admission.figures(); return float64(line) })
 	s.api = newAPI(s)

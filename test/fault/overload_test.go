@@ -140,7 +140,8 @@ func TestF14Overload(t *testing.T) {
 		return strings.Replace(text, "\nsources:\n", "\nsources:\n  flood: {trigger: jira.comment_created, connection: jira, auth: {none: true}}\n", 1)
 	})
 	w.start(t, nil)
-	if err := holdBack(t, w.process, 40); err != nil {
+	const share = 80 // per cent of a processor
+	if err := holdBack(t, w.process, share); err != nil {
 		t.Fatal(err)
 	}
 	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 3000, MaxConnsPerHost: 3000}}
@@ -182,8 +183,8 @@ func TestF14Overload(t *testing.T) {
 	seen, lookShed := look.counts()
 	_, lost := splunk.counts()
 	shedP99 := percentile(append(append([]time.Duration{}, flood.shed...), look.shed...), 0.99)
-	r.note("capacity %.0f/s at 40 %% of a processor; in %v: once %d accepted, %d shed; repeated %d accepted, %d shed; pages %d answered, %d shed; shed answers p99 %v; normal again after %v; p99 is of alerts sent once",
-		capacity, sent.Round(time.Second), len(splunk.accepted), lost, flooded, floodShed, seen, lookShed, shedP99.Round(time.Millisecond), back.Round(100*time.Millisecond))
+	r.note("capacity %.0f/s at %d %% of a processor; in %v: once %d accepted, %d shed; repeated %d accepted, %d shed; pages %d answered, %d shed; shed answers p99 %v; normal again after %v; p99 is of alerts sent once",
+		capacity, share, sent.Round(time.Second), len(splunk.accepted), lost, flooded, floodShed, seen, lookShed, shedP99.Round(time.Millisecond), back.Round(100*time.Millisecond))
 	r.aim(shedP99 < 50*time.Millisecond, "shed answer < 50 ms")
 	r.aim(r.p99 < 500*time.Millisecond, "p99 of accepted < 500 ms")
 	r.aim(back > 0 && back < 10*time.Second, "normal within 10 s")
