@@ -16,6 +16,7 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/funnelsec/funnel/internal/faultpoint"
 	"github.com/funnelsec/funnel/internal/metrics"
 	"github.com/funnelsec/funnel/internal/record"
 )
@@ -196,8 +197,11 @@ func (q *River) work(_ context.Context, job *river.Job[runArgs]) error {
 	case l == nil: // out of date, or somebody works on it
 		return nil
 	}
+	faultpoint.Hit("river.begin.after")
 	worked := q.o.Work(l.ctx, job.Args.Run, &record.Lease{Fence: l.fence, Until: l.end})
+	faultpoint.Hit("river.end.before")
 	q.leases.end(l, worked.Again)
+	faultpoint.Hit("river.end.after")
 	if worked.Parked != "" {
 		q.Freed(worked.Parked) // it may have been freed before the run was in the table
 	}

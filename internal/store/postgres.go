@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/funnelsec/funnel/internal/faultpoint"
 	"github.com/funnelsec/funnel/internal/record"
 )
 
@@ -197,13 +198,22 @@ func (p *postgres) once(ctx context.Context, fn func(*tx) error) (err error) {
 			err = fmt.Errorf("panic in a transaction: %v", v)
 		}
 	}()
-	return pgx.BeginFunc(ctx, p.pool, func(db pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, p.pool, func(db pgx.Tx) error {
 		t := &tx{backend: &pgTx{ctx: ctx, db: db}, kept: &p.kept, cluster: true}
 		if err := fn(t); err != nil {
 			return err
 		}
-		return p.enqueue(ctx, db, t.woken)
+		faultpoint.Hit("postgres.enqueue.before")
+		if err := p.enqueue(ctx, db, t.woken); err != nil {
+			return err
+		}
+		faultpoint.Hit("postgres.commit.before")
+		return nil
 	})
+	if err == nil {
+		faultpoint.Hit("postgres.commit.after")
+	}
+	return err
 }
 
 // enqueue makes the jobs of the runs that the transaction lets go on. A run that

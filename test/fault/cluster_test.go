@@ -125,6 +125,7 @@ func (c *cluster) add(t *testing.T, i int, database, ca string) *node {
 		p.lead(t, address, string(text))
 	}
 	t.Cleanup(n.kill)
+	c.homes = append(c.homes, n.dir)
 	return n
 }
 

@@ -34,17 +34,42 @@ func TestF01Kill(t *testing.T) {
 			o.IndexLag = jirafake.LognormalLag(30*time.Millisecond, 1.2, 5*time.Second)
 			o.LoseAnswers, o.LateProcessing, o.LateDelay = 0.02, 0.002, 300*time.Millisecond
 			o.Webhooks = hooks(name)
-			k := killing{world: newWorld(t, o), deaths: deaths, people: !o.Webhooks.Off}
-			r := k.run(t, plan(t, rand.New(rand.NewPCG(*seed, 7)), name))
+			w := newWorld(t, o)
+			k := killing{world: w, victims: []*world{w}, deaths: deaths, people: !o.Webhooks.Off}
+			r := k.run(t, plan(t, rand.New(rand.NewPCG(*seed, 7)), append(migrations(t), pointsWith(t, onSQLite, name != "data center")...), 67))
+			k.checkIntegrity(t, &r)
 			r.name = "F01 kill " + name
 			r.mustBeClean(t)
 		})
 	}
-	if !*full {
-		return
+	mustHaveDied(t, deaths, append(migrations(t), pointsWith(t, onSQLite, true)...))
+}
+
+// TestF01KillPostgres is F1 with two nodes on one PostgreSQL, which die in turn: the
+// other one lives on meanwhile, and takes over what it finds.
+func TestF01KillPostgres(t *testing.T) {
+	smallTogether(t)
+	o := jirafake.Options{
+		Seed: *seed, IndexLag: jirafake.LognormalLag(30*time.Millisecond, 1.2, 5*time.Second), Webhooks: hooks("cloud"),
+		LoseAnswers: 0.02, LateProcessing: 0.002, LateDelay: 300 * time.Millisecond,
 	}
-	for _, name := range points(t) {
-		if deaths[name] == 0 {
+	c := newCluster(t, o, 2)
+	k := killing{world: c.world, deaths: map[string]int{}, people: true}
+	for _, n := range c.nodes {
+		k.victims = append(k.victims, n.world)
+	}
+	names := pointsWith(t, onPostgres, true)
+	r := k.run(t, plan(t, rand.New(rand.NewPCG(*seed, 7)), names, 50))
+	r.name = "F01 kill PostgreSQL"
+	r.mustBeClean(t)
+	mustHaveDied(t, k.deaths, names)
+}
+
+// mustHaveDied fails for each of the points that killed nobody.
+func mustHaveDied(t *testing.T, deaths map[string]int, names []string) {
+	t.Helper()
+	for _, name := range names {
+		if *full && deaths[name] == 0 {
 			t.Errorf("the server was never killed at the fault point %s", name)
 		}
 	}
@@ -79,27 +104,40 @@ type death struct {
 	after time.Duration
 }
 
-// plan returns the deaths of a run in their order. The migrations come first, for
-// they are made once: each is killed before it begins and within.
-func plan(t *testing.T, random *rand.Rand, site string) []death {
+// migrations names the fault points of the migrations, each as often as there are
+// any: a database is upgraded once.
+func migrations(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob("../../internal/store/migrations/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no migrations: %v", err)
+	}
+	for range files {
+		names = append(names, ofMigrations+"between", ofMigrations+"within")
+	}
+	return names
+}
+
+// plan returns the deaths of a run in their order, as many as wanted in CI: some at
+// each of the points, and others at random. Migrations come first; each is killed
+// before it begins and within.
+func plan(t *testing.T, random *rand.Rand, names []string, wanted int) []death {
 	kills, perPoint := 2, 0
 	switch {
 	case *long:
-		kills, perPoint = 667, 20
+		kills, perPoint = 10*wanted, 20
 	case *full:
-		kills, perPoint = 67, 2
+		kills, perPoint = wanted, 2
 	}
 	var list, rest []death
 	if faultpoint.Enabled && perPoint > 0 {
-		files, err := filepath.Glob("../../internal/store/migrations/*.sql")
-		if err != nil || len(files) == 0 {
-			t.Fatalf("there are no migrations: %v", err)
-		}
-		for i := range files {
-			list = append(list, death{point: "store.migration.between", nth: min(i, 1) + 1}, death{point: "store.migration.within", nth: 1})
-		}
-		for _, name := range points(t) {
-			if strings.HasPrefix(name, "store.migration.") || strings.HasPrefix(name, "intake.prove.") && site == "data center" {
+		for i, name := range names {
+			if strings.HasPrefix(name, ofMigrations) {
+				d := death{point: name, nth: 1}
+				if name == ofMigrations+"between" && i > 0 {
+					d.nth = 2 // the first is before any
+				}
+				list = append(list, d)
 				continue
 			}
 			for range perPoint {
@@ -116,10 +154,12 @@ func plan(t *testing.T, random *rand.Rand, site string) []death {
 
 // killing is a run of F1.
 type killing struct {
-	*world
-	deaths map[string]int // by point
-	people bool           // make issues
-	missed int            // points that were not reached in time
+	*world                 // where the load goes
+	victims []*world       // who die in turn
+	turn    int            // of how many
+	deaths  map[string]int // by point
+	people  bool           // make issues
+	missed  int            // points that were not reached in time
 }
 
 // run has the server die the deaths under load, lets it finish and judges.
@@ -136,58 +176,78 @@ func (k *killing) run(t *testing.T, deaths []death) result {
 		died += k.die(t, d)
 	}
 	killed := time.Since(began)
-	k.start(t, nil)
+	if len(k.victims) == 1 { // several live
+		k.start(t, nil)
+	}
 	acked := l.stop(t)
 	k.waitIdle(ctx, t)
 	r := k.judge(acked).result()
-	k.measure(&r)
+	var listening []time.Duration
+	for _, v := range k.victims {
+		v.measure(&r)
+		listening = append(listening, v.listening...)
+	}
+	r.p99 = percentile(listening, 0.99)
 	r.note("%d kills in %v, %d alerts of people, %d fault points not reached at the first try, all done after %v; p99 is listening again",
 		died, killed.Round(time.Second), len(k.ofPeople()), k.missed, time.Since(began).Round(time.Second))
 	r.aim(r.p99 < 500*time.Millisecond, "listening again p99 < 500 ms")
-	k.checkIntegrity(t, &r)
 	return r
 }
 
-// die starts the server, has it die and returns how often it did. A point that is
+// die has the next victim die and returns how often it did. One of several is killed
+// first, for it lives without a plan, and lives on so.
+func (k *killing) die(t *testing.T, d death) (n int) {
+	t.Helper()
+	v := k.victims[k.turn%len(k.victims)]
+	k.turn++
+	if len(k.victims) > 1 {
+		v.kill()
+		defer v.launch(t, nil)
+		n++
+	}
+	return n + k.dieAs(t, v, d)
+}
+
+// dieAs starts the victim, has it die and returns how often it did. A point that is
 // not reached in time is tried again at its first hit.
-func (k *killing) die(t *testing.T, d death) int {
+func (k *killing) dieAs(t *testing.T, v *world, d death) int {
 	t.Helper()
 	if d.point == "" {
-		p := k.launch(t, nil)
+		p := v.launch(t, nil)
 		select {
 		case <-time.After(d.after): // from the start, so that it may die before it listens
-			k.kill()
+			v.kill()
 		case <-p.ended:
 		}
-		k.mustBeKilled(t, p)
+		v.mustBeKilled(t, p)
 		return 1
 	}
-	p := k.launch(t, []string{fmt.Sprintf("%s=kill %s %d", faultpoint.Variable, d.point, d.nth)})
+	p := v.launch(t, []string{fmt.Sprintf("%s=kill %s %d", faultpoint.Variable, d.point, d.nth)})
 	patience := 3 * time.Second
 	if d.nth == 1 {
 		patience = 10 * time.Second
 	}
 	select {
 	case <-p.ended:
-		k.mustBeKilled(t, p)
+		v.mustBeKilled(t, p)
 		k.deaths[d.point]++
 		return 1
 	case <-time.After(patience):
 	}
-	k.kill()
+	v.kill()
 	if d.nth == 1 {
 		t.Logf("the server did not come to %s within %v", d.point, patience)
 		return 1
 	}
 	k.missed++
 	d.nth = 1
-	return 1 + k.die(t, d)
+	return 1 + k.dieAs(t, v, d)
 }
 
-func (k *killing) mustBeKilled(t *testing.T, p *process) {
+func (w *world) mustBeKilled(t *testing.T, p *process) {
 	t.Helper()
 	if !p.killed() {
-		t.Fatalf("the server ended by itself: %v\n%s", p.cmd.ProcessState, k.log())
+		t.Fatalf("the server ended by itself: %v\n%s", p.cmd.ProcessState, w.log())
 	}
 }
 

@@ -59,6 +59,31 @@ func points(t *testing.T) []string {
 	return names
 }
 
+// The databases of a server.
+const (
+	onSQLite   = "SQLite"
+	onPostgres = "PostgreSQL"
+)
+
+// ofMigrations begins the names of the points of migrations.
+const ofMigrations = "store.migration."
+
+// pointsWith returns the points that a server with the database comes to while it
+// works, with those of evidence if the tracker sends any.
+func pointsWith(t *testing.T, database string, evidence bool) []string {
+	t.Helper()
+	return slices.DeleteFunc(points(t), func(name string) bool {
+		room, _, _ := strings.Cut(name, ".")
+		switch room {
+		case "postgres", "river":
+			return database != onPostgres
+		case "store", "queue":
+			return database != onSQLite || strings.HasPrefix(name, ofMigrations)
+		}
+		return strings.HasPrefix(name, "intake.prove.") && !evidence
+	})
+}
+
 func isHit(fn ast.Expr) bool {
 	of, ok := fn.(*ast.SelectorExpr)
 	if !ok || of.Sel.Name != "Hit" {

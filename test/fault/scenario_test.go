@@ -226,13 +226,16 @@ func (w *world) token(t *testing.T) string {
 	t.Helper()
 	kept := filepath.Join(w.dir, "token")
 	token, err := os.ReadFile(kept)
+	for _, home := range append([]string{w.dir}, w.homes...) {
+		if err != nil {
+			token, err = os.ReadFile(filepath.Join(home, "data", "first-run-token"))
+		}
+	}
+	if err == nil {
+		err = os.WriteFile(kept, token, 0o600)
+	}
 	if err != nil {
-		if token, err = os.ReadFile(filepath.Join(w.dir, "data", "first-run-token")); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(kept, token, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		t.Fatal(err)
 	}
 	return strings.TrimSpace(string(token))
 }

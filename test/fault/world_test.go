@@ -35,6 +35,7 @@ type world struct {
 	server    string
 	config    string
 	dir       string
+	homes     []string // of nodes, one of which made the token
 	program   string // which the server is a process of: this test, or another build of it
 
 	unhang func()                   // see hang
