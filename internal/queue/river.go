@@ -285,7 +285,7 @@ func (q *River) wakeFreed(ctx context.Context) {
 func (q *River) watch(ctx context.Context) {
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
-	searched := time.Now()
+	var searched time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -313,10 +313,14 @@ func (q *River) watch(ctx context.Context) {
 	}
 }
 
-// wakeLost finds jobs that were fetched and came to nothing.
+// wakeLost finds runs whose job was fetched and came to nothing. Such jobs stay in the
+// table until River rescues them, so those whose run has gone on are passed over: after
+// many deaths there may be any number of them.
 func (q *River) wakeLost(ctx context.Context) error {
-	rows, err := q.o.Pool.Query(ctx, `SELECT (args->>'run')::BIGINT, (args->>'generation')::BIGINT FROM river_job
-		WHERE state = 'running' AND queue = $1 AND attempted_at < now() - $2::INTERVAL LIMIT $3`, queueName, lostAfter, batch)
+	rows, err := q.o.Pool.Query(ctx, `SELECT run.id, run.generation FROM river_job
+		JOIN run ON run.id = (args->>'run')::BIGINT AND run.generation = (args->>'generation')::BIGINT
+		WHERE river_job.state = 'running' AND queue = $1 AND attempted_at < now() - $2::INTERVAL
+		AND live = 1 AND begun < generation AND lease_until = 0 LIMIT $3`, queueName, lostAfter, batch)
 	if err != nil {
 		return err
 	}
@@ -324,16 +328,20 @@ func (q *River) wakeLost(ctx context.Context) error {
 	if err != nil || len(jobs) == 0 {
 		return err
 	}
-	_, err = q.o.Cluster.WakeLost(jobs)
+	n, err := q.o.Cluster.WakeLost(jobs)
+	if n > 0 {
+		q.o.Log.Warn("runs whose turn came when their node ended got a new place in the queue", "runs", n)
+	}
 	return err
 }
 
 // wakeForgotten finds runs whose job is not in the table any more: each was made
-// before the oldest job that is.
+// before the oldest job that somebody may still begin.
 func (q *River) wakeForgotten(ctx context.Context) error {
 	var oldest time.Time
 	if err := q.o.Pool.QueryRow(ctx, `SELECT COALESCE(MIN(created_at), now()) FROM river_job
-		WHERE queue = $1 AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')`, queueName).Scan(&oldest); err != nil {
+		WHERE queue = $1 AND (state IN ('available', 'pending', 'retryable', 'scheduled') OR state = 'running' AND attempted_at >= now() - $2::INTERVAL)`,
+		queueName, lostAfter).Scan(&oldest); err != nil {
 		return err
 	}
 	n, err := q.o.Cluster.WakeForgotten(oldest.Add(-lostAfter), batch)

@@ -167,7 +167,11 @@ func (k *killing) run(t *testing.T, deaths []death) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(len(deaths))*6*time.Second)
 	defer cancel()
-	l := k.startLoad(ctx, t, 12, 50_000, k.people)
+	perSecond := 12
+	if len(k.victims) > 1 {
+		perSecond = 4 // one of them is dead or has just begun, and each takes over what the other had
+	}
+	l := k.startLoad(ctx, t, perSecond, 50_000, k.people)
 	began, died := time.Now(), 0
 	for _, d := range deaths {
 		if ctx.Err() != nil {

@@ -97,6 +97,20 @@ func (o *onDisk) check(t *testing.T) string {
 	return said
 }
 
+// opens starts the server and returns when it accepts, or what it found damaged.
+func (o *onDisk) opens(t *testing.T, env []string) (damage string) {
+	t.Helper()
+	p := o.launch(t, env)
+	select {
+	case <-p.ready:
+		return ""
+	case <-p.ended:
+		return p.cmd.ProcessState.String()
+	case <-time.After(30 * time.Second): // it looks its data over while it is up, and refuses to accept
+		return o.says("/readyz")
+	}
+}
+
 // cuts has the power cut so often under load, with all kinds of losses in turn,
 // and judges.
 func cuts(t *testing.T, name string, n int, env []string) result {
@@ -107,31 +121,28 @@ func cuts(t *testing.T, name string, n int, env []string) result {
 	random := rand.New(rand.NewPCG(*seed, 2))
 	l := o.startLoad(ctx, t, 24, 50_000, false)
 	began, corrupt := time.Now(), 0
-	for i := range n {
+	for i := range n + 1 {
 		if ctx.Err() != nil {
 			t.Fatal("the cuts took too long")
 		}
-		p := o.launch(t, env)
-		select {
-		case <-p.ready:
-		case <-p.ended: // it found its data damaged
+		if damage := o.opens(t, env); damage != "" {
 			cancel() // nobody will answer any more
 			r := result{name: name, count: len(l.stop(t))}
-			r.fault("the server did not start after cut %d: %v", i, p.cmd.ProcessState)
+			r.fault("the server did not start after cut %d: %s", i, damage)
 			t.Log(o.log())
 			return r
-		case <-ctx.Done():
-			t.Fatal("the server did not become ready")
+		}
+		if i == n {
+			break
 		}
 		pause(time.Duration(random.Int64N(int64(600 * time.Millisecond))))
 		o.cut(t, disk.Losses[i%len(disk.Losses)], random)
 		if said := o.check(t); said != "" {
 			corrupt++
-			t.Logf("after cut %d: %s", i, said)
+			t.Logf("after cut %d: %s", i+1, said)
 		}
 	}
 	took := time.Since(began)
-	o.start(t, env)
 	acked := l.stop(t)
 	o.waitIdle(ctx, t)
 	r := o.judge(acked).result()

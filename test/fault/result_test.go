@@ -50,6 +50,9 @@ func (r *result) clean() bool {
 	return r.count > 0 && r.lost == 0 && r.double == 0 && len(r.wrong) == 0
 }
 
+// mostWrong is how many of the things that must not be are shown: the first.
+const mostWrong = 12
+
 // line returns the run in one line:
 // name seed count lost double p99 rss verdict (notes).
 func (r *result) line() string {
@@ -73,7 +76,10 @@ func (r *result) line() string {
 	for _, m := range r.missed {
 		more = append(more, "aim missed: "+m)
 	}
-	more = append(more, r.wrong...)
+	more = append(more, r.wrong[:min(len(r.wrong), mostWrong)]...)
+	if n := len(r.wrong) - mostWrong; n > 0 {
+		more = append(more, fmt.Sprintf("and %d more", n))
+	}
 	text := fmt.Sprintf("%s %d %d %d %d %s %s %s", strings.ReplaceAll(r.name, " ", "-"), *seed, r.count, r.lost, r.double, p99, rss, verdict)
 	if len(more) > 0 {
 		text += " (" + strings.Join(more, "; ") + ")"
