@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,7 +37,7 @@ type world struct {
 	config    string
 	dir       string
 	homes     []string // of nodes, one of which made the token
-	program   string // which the server is a process of: this test, or another build of it
+	program   string   // which the server is a process of: this test, or another build of it
 
 	unhang func()                   // see hang
 	in     func(func() error) error // does something where the server is; nil: it is here
@@ -142,10 +143,10 @@ func (w *world) waitIdle(ctx context.Context, t *testing.T) {
 	}
 }
 
-// unfinished says of each run that has not ended why it waits.
+// unfinished says of each run that has not ended well what it waits for.
 func (w *world) unfinished(t *testing.T) string {
 	var text strings.Builder
-	for _, state := range []string{"queued", "running", "waiting"} {
+	for _, state := range []string{"failed", "queued", "running", "waiting"} {
 		var page struct {
 			Runs []map[string]any
 		}
@@ -172,20 +173,41 @@ func (w *world) says(path string) string {
 	return res.Status + " " + string(text)
 }
 
+// counts is what /status says of the runs.
+type counts struct {
+	Queue     struct{ Queued, Running, Waiting int } `json:"queue"`
+	Attention int                                    `json:"needs_attention"`
+}
+
 // live returns how many runs have something to do, -1 if the server does not say.
 func (w *world) live() int {
-	res, err := http.Get(w.server + "/status")
+	c, err := w.counts()
 	if err != nil {
 		return -1
 	}
+	return c.Queue.Queued + c.Queue.Running + c.Queue.Waiting
+}
+
+// attention returns how many runs are left to a person.
+func (w *world) attention(t *testing.T) int {
+	t.Helper()
+	c, err := w.counts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Attention
+}
+
+func (w *world) counts() (c counts, err error) {
+	res, err := http.Get(w.server + "/status")
+	if err != nil {
+		return c, err
+	}
 	defer func() { _ = res.Body.Close() }()
-	var s struct {
-		Queue struct{ Queued, Running, Waiting int } `json:"queue"`
+	if res.StatusCode != http.StatusOK {
+		return c, errors.New(res.Status)
 	}
-	if res.StatusCode != http.StatusOK || json.NewDecoder(res.Body).Decode(&s) != nil {
-		return -1
-	}
-	return s.Queue.Queued + s.Queue.Running + s.Queue.Waiting
+	return c, json.NewDecoder(res.Body).Decode(&c)
 }
 
 // verdict is what the tracker's state says about the acknowledged alerts.
