@@ -236,7 +236,7 @@ func TestF27SlowDisk(t *testing.T) {
 	smallTogether(t)
 	lasts := 3 * time.Second
 	if *full {
-		lasts = 15 * time.Second
+		lasts = 8 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
