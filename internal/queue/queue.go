@@ -254,6 +254,10 @@ func (q *Queue) nudgeLocked(n int) {
 	}
 }
 
+// longestSleep bounds the timer: it does not know that the clock was put right, or that
+// the machine was asleep.
+const longestSleep = time.Minute
+
 // Schedule makes the queue look for due runs at the time. There is one timer,
 // whatever the number of waiting runs.
 func (q *Queue) Schedule(at time.Time) {
@@ -266,7 +270,7 @@ func (q *Queue) Schedule(at time.Time) {
 		q.timer.Stop()
 	}
 	q.timerAt = at
-	q.timer = time.AfterFunc(at.Sub(q.o.Clock()), func() { q.wakeDue(context.Background()) })
+	q.timer = time.AfterFunc(min(at.Sub(q.o.Clock()), longestSleep), func() { q.wakeDue(context.Background()) })
 }
 
 // wakeDue adds the runs whose time has come and sets the timer for the next.

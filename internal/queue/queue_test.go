@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,9 +149,14 @@ type bench struct {
 }
 
 func start(t *testing.T, b *table, workers int, work func(*bench, int64) string) *bench {
+	return startBy(t, time.Now, b, workers, work)
+}
+
+// startBy is start with a clock.
+func startBy(t *testing.T, clock func() time.Time, b *table, workers int, work func(*bench, int64) string) *bench {
 	n := &bench{table: b, gate: &gate{}, work: work}
 	n.Queue = queue.New(queue.Options{
-		Backlog: b, Gates: n.gate, Workers: workers, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Clock: clock, Backlog: b, Gates: n.gate, Workers: workers, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Work: func(_ context.Context, id int64) string {
 			ready, _ := n.Depth()
 			n.mu.Lock()
@@ -264,6 +270,27 @@ func TestDueRuns(t *testing.T) {
 		}
 		if b.reads > 1010 { // about one reading of what is due for each time
 			t.Errorf("the table was read %d times", b.reads)
+		}
+	})
+}
+
+// TestClockIsPutRight: a run that is due is worked on soon after a clock that was years
+// late was put right, as after the start of a machine whose own clock has no battery.
+func TestClockIsPutRight(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var wrong atomic.Int64
+		wrong.Store(int64(5 * 365 * 24 * time.Hour))
+		b := newTable(0)
+		b.rows[1] = &row{wakeAt: time.Now().Add(time.Second)}
+		n := startBy(t, func() time.Time { return time.Now().Add(-time.Duration(wrong.Load())) }, b, 1, nil)
+		after(10 * time.Minute)
+		if got := n.done(); len(got) > 0 {
+			t.Errorf("run %v was worked on before its time", got)
+		}
+		wrong.Store(0)
+		after(time.Minute)
+		if got := n.done(); !slices.Equal(got, []int64{1}) {
+			t.Errorf("%v were worked on a minute after the clock was put right", got)
 		}
 	})
 }

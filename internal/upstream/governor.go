@@ -12,6 +12,9 @@ import (
 const (
 	// maxWait is how long a caller may wait inline for its turn by the rate.
 	maxWait = 2 * time.Second
+	// longestSleep bounds the timer: it does not know that the clock was put right,
+	// or that the machine was asleep.
+	longestSleep = time.Minute
 	// unbounded stands for "no limit" in counts.
 	unbounded = 1 << 20
 )
@@ -239,14 +242,15 @@ func (g *Governor) setTimer(now time.Time, free int) {
 			}
 		}
 	}
+	sleep := min(next.Sub(now), longestSleep)
 	switch {
 	case next.IsZero():
 		if g.timer != nil {
 			g.timer.Stop()
 		}
 	case g.timer == nil:
-		g.timer = time.AfterFunc(next.Sub(now), func() { g.update(func(time.Time) {}) })
+		g.timer = time.AfterFunc(sleep, func() { g.update(func(time.Time) {}) })
 	default:
-		g.timer.Reset(next.Sub(now))
+		g.timer.Reset(sleep)
 	}
 }
