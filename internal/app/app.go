@@ -240,6 +240,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.watch()
 	a.background(func() { a.every(ctx, time.Minute) })
 	a.background(func() { a.watchDisk(ctx) })
+	a.background(func() { a.watchClock(ctx) })
 	a.background(func() { a.verify(ctx) })
 	a.background(func() { a.purgeEvery(ctx, purgePeriod) })
 	if a.shared() {
