@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"regexp"
 	"testing"
 	"time"
@@ -107,7 +108,7 @@ func (o *onDisk) opens(t *testing.T, env []string) (damage string) {
 	case <-p.ended:
 		return p.cmd.ProcessState.String()
 	case <-time.After(30 * time.Second): // it looks its data over while it is up, and refuses to accept
-		return o.says("/readyz")
+		return strings.TrimSpace(o.says("/readyz"))
 	}
 }
 
