@@ -240,7 +240,6 @@ func (a *App) Start(ctx context.Context) error {
 	a.watch()
 	a.background(func() { a.every(ctx, time.Minute) })
 	a.background(func() { a.watchDisk(ctx) })
-	a.background(func() { a.watchClock(ctx) })
 	a.background(func() { a.verify(ctx) })
 	a.background(func() { a.purgeEvery(ctx, purgePeriod) })
 	if a.shared() {
@@ -277,14 +276,17 @@ func (a *App) background(fn func()) {
 	go func() { defer a.wg.Done(); fn() }()
 }
 
+// every does what is to be done again and again, until ctx ends.
 func (a *App) every(ctx context.Context, d time.Duration) {
 	tick := time.NewTicker(d)
 	defer tick.Stop()
 	last := map[string]int{}
+	clock := watchClock(a.o.Clock, a.clockJumped)
 	for {
 		select {
 		case <-tick.C:
 			a.keepQuotas(last)
+			clock.look()
 		case <-ctx.Done():
 			a.keepQuotas(last)
 			return

@@ -1,16 +1,9 @@
 package app
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
-// How a clock is watched that somebody puts right. What runs wait for is kept as
-// instants of it, so that it holds over a restart.
-const (
-	clockEvery = 10 * time.Second // between two looks
-	clockJump  = time.Minute      // from then on it is said
-)
+// clockJump is how much the clock has to be put forward or back for it to be said.
+const clockJump = time.Minute
 
 // clockWatch notices when the clock jumps: when it has gone on by another time than
 // has passed. A machine that was asleep looks like one whose clock was put forward.
@@ -36,27 +29,12 @@ func (w *clockWatch) look() {
 	}
 }
 
-// watchClock looks again and again, until ctx ends.
-func (a *App) watchClock(ctx context.Context) {
-	w := watchClock(a.o.Clock, a.clockJumped)
-	tick := time.NewTicker(clockEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			w.look()
-		}
-	}
-}
-
-// clockJumped says so, and has what is due now worked on.
+// clockJumped says so. What runs wait for is kept as instants of the clock, so that it
+// holds over a restart; whoever waits for one looks again within a minute.
 func (a *App) clockJumped(by time.Duration) {
 	if by > 0 {
-		a.log.Warn("the clock was put forward, or the machine was asleep: what is due is worked on now", "by", by.Round(time.Second).String())
-	} else {
-		a.log.Warn("the clock was put back: runs that wait for a time wait for so much longer, and signed webhooks may be refused until the clock is right", "by", (-by).Round(time.Second).String())
+		a.log.Warn("the clock was put forward, or the machine was asleep: what is due is worked on within a minute", "by", by.Round(time.Second).String())
+		return
 	}
-	a.queue.Schedule(a.o.Clock())
+	a.log.Warn("the clock was put back: runs that wait for a time wait for so much longer", "by", (-by).Round(time.Second).String())
 }

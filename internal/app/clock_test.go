@@ -17,16 +17,16 @@ func TestClockJumps(t *testing.T) {
 		w := watchClock(func() time.Time { return time.Now().Add(off) }, func(by time.Duration) { jumps = append(jumps, by) })
 		for _, by := range []time.Duration{0, time.Hour, 0, 0, -2 * time.Hour, 30 * time.Second, -59 * time.Second, 10 * 365 * 24 * time.Hour, 0} {
 			off += by
-			time.Sleep(clockEvery)
+			time.Sleep(time.Minute)
 			w.look()
 		}
 		if want := []time.Duration{time.Hour, -2 * time.Hour, 10 * 365 * 24 * time.Hour}; !slices.Equal(jumps, want) {
 			t.Errorf("it jumped by %v, want %v", jumps, want)
 		}
 		jumps = nil
-		for range 10_000 { // drifts by some minutes in all
+		for range 10_000 { // drifts by 500 s in all
 			off += 50 * time.Millisecond
-			time.Sleep(clockEvery)
+			time.Sleep(time.Minute)
 			w.look()
 		}
 		if jumps != nil {

@@ -88,33 +88,36 @@ func (a *admission) enter(ctx context.Context, c class) (leave func(), ok bool) 
 	a.line[c] = append(a.line[c], turn)
 	a.dispatch()
 	a.mu.Unlock()
-	select {
-	case <-turn:
-		return func() { a.leave(c) }, true
-	default:
-		return a.wait(ctx, c, turn)
+	if !a.wait(ctx, c, turn) {
+		return nil, false
 	}
+	return func() { a.leave(c) }, true
 }
 
-// wait waits in line.
-func (a *admission) wait(ctx context.Context, c class, turn chan struct{}) (leave func(), ok bool) {
-	leave = func() { a.leave(c) }
+// wait returns when the turn comes, or false when it will not.
+func (a *admission) wait(ctx context.Context, c class, turn chan struct{}) bool {
+	select {
+	case <-turn:
+		return true
+	default:
+	}
 	timer := time.NewTimer(lineFor)
 	defer timer.Stop()
 	select {
 	case <-turn:
-		return leave, true
+		return true
 	case <-timer.C:
 	case <-ctx.Done():
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if i := slices.Index(a.line[c], turn); i >= 0 {
-		a.line[c] = slices.Delete(a.line[c], i, i+1)
-		a.refuse(c)
-		return nil, false
+	i := slices.Index(a.line[c], turn)
+	if i < 0 {
+		return true // its turn came in the last moment
 	}
-	return leave, true // its turn came in the last moment
+	a.line[c] = slices.Delete(a.line[c], i, i+1)
+	a.refuse(c)
+	return false
 }
 
 // leave ends a request.

@@ -1,0 +1,43 @@
+package queue_test
+
+import (
+	"testing"
+
+	"github.com/funnelsec/funnel/internal/record"
+)
+
+// TestLostJobs: a run whose job was fetched by a node that ended, or is not in the
+// table any more, is worked on, whatever else such nodes have left in the table.
+func TestLostJobs(t *testing.T) {
+	for name, lose := range map[string]string{
+		"fetched": "UPDATE river_job SET attempted_at = now() - INTERVAL '10 minutes' WHERE (args->>'run')::BIGINT = $1",
+		"gone":    "DELETE FROM river_job WHERE (args->>'run')::BIGINT = $1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := shared(t)
+			t.Cleanup(func() {
+				s.queue.Stop()
+				if err := s.store.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			exec := func(query string, args ...any) {
+				t.Helper()
+				if _, err := s.store.Pool().Exec(t.Context(), query, args...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			runs := s.accept(301)
+			lost := runs[300]
+			for _, run := range runs[:300] {
+				s.put(run, nil, func(r *record.Run) { r.State = record.Succeeded })
+			}
+			exec("UPDATE river_job SET state = 'running', attempted_at = now() - INTERVAL '1 hour', created_at = created_at - INTERVAL '1 hour'")
+			exec("UPDATE run SET queued_at = queued_at - 60000000")
+			exec(lose, lost)
+			s.start(1, s.end)
+			s.want("worked on", s.await(1), []int64{lost})
+		})
+	}
+}
