@@ -11,10 +11,9 @@ import (
 // table any more, is worked on, whatever else such nodes have left in the table.
 func TestLostJobs(t *testing.T) {
 	for name, lose := range map[string]string{
-		"fetched": "UPDATE river_job SET attempted_at = now() - INTERVAL '10 minutes' WHERE (args->>'run')::BIGINT = ANY($1)",
-		// One that has waited for longer: whose job came later may have one still.
-		"fetched, behind others": "UPDATE river_job SET state = 'scheduled', attempted_at = NULL, created_at = created_at - INTERVAL '1 day', scheduled_at = now() + INTERVAL '1 day' WHERE NOT (args->>'run')::BIGINT = ANY($1) AND id IN (SELECT max(id) - 1 FROM river_job)",
-		"gone":                   "DELETE FROM river_job WHERE (args->>'run')::BIGINT = ANY($1)",
+		// Behind one that waits since yesterday: who looks for jobs that are gone cannot tell.
+		"fetched": "UPDATE river_job SET state = 'scheduled', attempted_at = NULL, created_at = now() - INTERVAL '1 day', scheduled_at = now() + INTERVAL '1 day' WHERE id = (SELECT max(id) - 1 FROM river_job) AND $1::BIGINT[] IS NOT NULL",
+		"gone":    "DELETE FROM river_job WHERE (args->>'run')::BIGINT = ANY($1)",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
