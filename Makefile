@@ -38,7 +38,7 @@ demo: ## Watch alerts become tickets
 e2e: ## Run the program from the outside with real parts, which it installs (Debian, as root)
 	FUNNEL_E2E_REAL=1 go test -count=1 -timeout 20m -v ./test/e2e
 
-FAULT = go test -count=1 -tags faultpoint -v ./test/fault -fault -results $(CURDIR)/bin/fault-results.txt
+FAULT = go test -count=1 -tags faultpoint -v -parallel 3 ./test/fault -fault -results $(CURDIR)/bin/fault-results.txt
 
 fault: ## Torment the server: kills, drains, reloads, storms, several nodes; a line for each run
 	bash test/fault/parts.sh

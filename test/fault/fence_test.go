@@ -21,7 +21,7 @@ import (
 // it writes late is refused: all that is known of the runs is as the other left it.
 func TestF20LateWrites(t *testing.T) {
 	needsPoints(t)
-	smallTogether(t)
+	t.Parallel() // it mostly waits, and no figure of it has an aim
 	r := lateWrites(t, "F20 late writes", nil)
 	r.mustBeClean(t)
 }
@@ -30,7 +30,7 @@ func TestF20LateWrites(t *testing.T) {
 // the lease is still the writer's.
 func TestF20NeedsTheFence(t *testing.T) {
 	needsPoints(t)
-	smallTogether(t)
+	t.Parallel() // it mostly waits, and no figure of it has an aim
 	r := lateWrites(t, "F20 without the fence", []string{"FUNNEL_FAULT_FENCE=off"})
 	r.mustBeRed(t, "the fence")
 }

@@ -47,7 +47,7 @@ func killedAfter(t *testing.T, cmd *exec.Cmd, out *bytes.Buffer, d time.Duration
 // has happened. What Splunk still knows is read again and half of it sent again;
 // for nothing a second ticket is opened. Backup and restore are killed on the way.
 func TestF23Restore(t *testing.T) {
-	smallTogether(t)
+	t.Parallel() // it mostly waits, and no figure of it has an aim
 	n := 12
 	if *full {
 		n = 80

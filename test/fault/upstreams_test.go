@@ -134,7 +134,7 @@ func (w *world) disorder() (most int) {
 // TestF11Answers is F11: a network that is slow, gives answers in crumbs or in parts,
 // hangs or breaks connections, between the server and Jira, under load.
 func TestF11Answers(t *testing.T) {
-	smallTogether(t)
+	t.Parallel() // it mostly waits, and no figure of it has an aim
 	each := time.Second
 	if *full {
 		each = 8 * time.Second
