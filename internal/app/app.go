@@ -204,6 +204,7 @@ func (a *App) assemble(s *setup) (err error) {
 	a.handler = httpapi.New(httpapi.Options{
 		Intake: a.intake, Reader: a.store, Control: a.engine, Caller: a.engine, Status: a.Status, Ready: a.ready, Tokens: a.tokens, Metrics: a.metrics,
 		Registry: a.o.Registry, Version: a.o.Version, AllowedHosts: hosts, PublicURL: c.Server.PublicURL, Clock: a.o.Clock, Log: a.log, BehindProxy: c.Server.BehindProxy,
+		Reserved: (&spare{disk: a.disk}).only,
 	})
 	return nil
 }

@@ -37,6 +37,7 @@ type Journal interface {
 	Replay(event int64, playbooks []string, now time.Time) ([]int64, error)
 	Retry(run int64, now time.Time) error
 	Skip(run int64, path string, now time.Time) error
+	Alone(run int64) error
 	Survived(run int64) error
 	Cancel(run int64, now time.Time) ([]int64, error)
 }

@@ -17,9 +17,10 @@ type Underway interface{ Begin(run int64) (end func()) }
 // and a suspect is worked on while nothing else is. If the process ends then too, it
 // is the suspect's doing, or somebody ended it from outside. A crash of its own says
 // which it was; kill -9, the kernel's want of memory, a power cut and os.Exit leave
-// no trace, and need more of a proof.
+// no trace. Of these it is proof that the run came no further from one to the next.
 const (
 	mostCrashes = 2 // while the run was alone; with the first, in company, it is the third
+	mostSilent  = 2 // the same without a trace, and the run came no further in between
 	mostDeaths  = 6 // in a row, of any kind
 )
 
@@ -33,6 +34,8 @@ func poisonous(r record.Run) error {
 	switch {
 	case r.Crashes >= mostCrashes:
 		return funnel.Errorf(funnel.Internal, "the server crashed %d times while it worked on this run and nothing else: last-crash.log in the data directory says how; mend that, then retry the run", r.Crashes)
+	case r.Silent >= mostSilent:
+		return funnel.Errorf(funnel.Internal, "the server ended %d times in a row while it worked on this run, the last %d times on nothing else and in the same step, and left no trace: find out whether the machine ran out of memory, then retry the run", r.Deaths, r.Silent)
 	case r.Deaths >= mostDeaths:
 		return funnel.Errorf(funnel.Internal, "the server ended %d times in a row while it worked on this run, the last times on nothing else, and left no trace: find out whether the machine ran out of memory, then retry the run", r.Deaths)
 	}
@@ -45,6 +48,9 @@ func (e *Engine) suspected(run record.Run, work func(waited bool)) {
 	e.o.Log.Warn("the server ended while it worked on this run: it is worked on alone", "run", run.ID, "playbook", run.Playbook, "deaths", run.Deaths, "crashes", run.Crashes)
 	leave, waited := e.company.enter(true, mostAlone)
 	defer leave()
+	if err := e.o.Journal.Alone(run.ID); err != nil {
+		e.o.Log.Error("noting that a suspect is worked on", "run", run.ID, "error", err)
+	}
 	end := e.underway(run.ID)
 	work(waited)
 	end()

@@ -130,13 +130,30 @@ func (s *slots) Begin(run int64) func() {
 	}
 }
 
+// lonely keeps of which suspects it was noted that they are worked on, before they were.
+type lonely struct {
+	engine.Journal
+	seen  *slots
+	alone *[]int64
+}
+
+func (n lonely) Alone(run int64) error {
+	n.seen.mu.Lock()
+	defer n.seen.mu.Unlock()
+	if len(n.seen.now) == 0 {
+		*n.alone = append(*n.alone, run)
+	}
+	return n.Journal.Alone(run)
+}
+
 // Runs at whose work a process ended are worked on with nothing beside them, and
 // cleared if the process lives. Those that ended it too often are left to a person.
 func TestSuspectsAreAlone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		seen := &slots{beside: map[int64]int{}}
-		w.options = func(o *engine.Options) { o.Underway = seen }
+		var alone []int64
+		w.options = func(o *engine.Options) { o.Underway, o.Journal = seen, lonely{o.Journal, seen, &alone} }
 		open := make(chan struct{})
 		w.desk.ever("look_up", fault{gate: open})
 		w.on("p", func(r *funnel.Run, a alert) error {
@@ -179,6 +196,10 @@ func TestSuspectsAreAlone(t *testing.T) {
 				t.Errorf("run %d is still suspected: %+v", run, r)
 			}
 		}
+		slices.Sort(alone)
+		if all := slices.Sorted(slices.Values(suspects)); !slices.Equal(alone, all) {
+			t.Errorf("it is noted of %v that they are worked on alone, want %v", alone, all)
+		}
 		if err := w.engine.Retry(suspects[0]); err != nil {
 			t.Fatal(err)
 		}
@@ -219,8 +240,8 @@ func TestSuspectThatTakesLong(t *testing.T) {
 	})
 }
 
-// Deaths without a trace count too, but it takes more of them, for somebody may
-// have ended the server from outside.
+// Deaths without a trace count too: three in the same step, the last two alone. In
+// company it takes more of them, for then it may have been another.
 func TestSilentDeaths(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -231,23 +252,28 @@ func TestSilentDeaths(t *testing.T) {
 			return err
 		})
 		w.start()
-		five, six := w.one("five"), w.one("six")
+		two, three, five, six := w.one("two"), w.one("three"), w.one("five"), w.one("six")
 		after(time.Second)
 		w.crash()
 		close(open)
 		w.desk.ever("look_up", fault{})
 		w.reopen()
-		for i := range 6 {
-			w.died([]int64{six}, false)
-			if i < 5 {
-				w.died([]int64{five}, false)
-			}
+		w.died([]int64{two, three, five, six}, false)
+		w.died([]int64{two}, false)
+		w.died([]int64{three}, false)
+		w.died([]int64{three}, false)
+		for range 4 {
+			w.died([]int64{five, six}, false)
 		}
+		w.died([]int64{six, two}, false)
 		w.start()
 		after(time.Minute)
+		w.is(two, record.Succeeded)
 		w.is(five, record.Succeeded)
-		if r := w.is(six, record.Failed); !strings.Contains(r.Why, "6 times in a row") {
-			t.Errorf("it failed because %s", r.Why)
+		for run, why := range map[int64]string{three: "3 times in a row while it worked on this run, the last 2 times on nothing else and in the same step", six: "6 times in a row"} {
+			if r := w.is(run, record.Failed); !strings.Contains(r.Why, why) {
+				t.Errorf("it failed because %s, want: %s", r.Why, why)
+			}
 		}
 	})
 }

@@ -192,11 +192,19 @@ func (a *admission) figures() (in, line int) {
 	return a.all, line
 }
 
-// admit turns requests away when there is too much to do, before their bodies are
-// read: what has been admitted is answered by what became of it.
+// admit turns requests away when there is too much to do or hardly any space, before
+// their bodies are read: what has been admitted is answered by what became of it.
 func (s *server) admit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		leave, ok := s.admission.enter(r.Context(), s.class(r))
+		c := s.class(r)
+		if c == repeated && s.Reserved() {
+			s.Metrics.Shed(c.String())
+			p := problem(http.StatusServiceUnavailable, "the disk is nearly full, and what is left of it is kept for deliveries that nobody repeats; come again later")
+			p.retryAfter = time.Minute
+			p.write(w)
+			return
+		}
+		leave, ok := s.admission.enter(r.Context(), c)
 		if !ok {
 			p := problem(http.StatusServiceUnavailable, "there is more to do than can be done at the moment; come again later")
 			p.retryAfter = time.Duration(1+rand.IntN(5)) * time.Second // not all at once

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -257,6 +258,35 @@ func TestShedAnswer(t *testing.T) {
 		}
 		close(s.end)
 	})
+}
+
+// TestReservedDisk: when hardly any space is left, deliveries that are repeated are
+// turned away before their bodies are read, and nobody else is.
+func TestReservedDisk(t *testing.T) {
+	t.Parallel()
+	s := slow{nil, make(chan struct{}, 10), make(chan struct{})}
+	close(s.end)
+	reserved := true
+	handler := newHouse(t, func(o *Options) { o.Intake, o.Reserved = s, func() bool { return reserved } }).handler
+	ask := func(method, path string, body io.Reader) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(method, "https://funnel.example.com"+path, body))
+		return w
+	}
+	if w := ask(http.MethodPost, "/hooks/again", notRead{t}); w.Code != 503 || w.Header().Get("Retry-After") != "60" || !strings.Contains(w.Body.String(), "nearly full") {
+		t.Errorf("one that is repeated: %d, Retry-After %q, %s", w.Code, w.Header().Get("Retry-After"), w.Body)
+	}
+	ask(http.MethodPost, "/hooks/once", strings.NewReader("{}"))
+	if len(s.begun) != 1 {
+		t.Error("one that nobody repeats is turned away")
+	}
+	if w := ask(http.MethodGet, "/healthz", nil); w.Code != 200 {
+		t.Errorf("health is answered %d", w.Code)
+	}
+	reserved = false
+	if ask(http.MethodPost, "/hooks/again", strings.NewReader("{}")); len(s.begun) != 2 {
+		t.Error("with space again, one that is repeated is turned away")
+	}
 }
 
 // notRead is a body that must not be read.

@@ -56,6 +56,7 @@ type Disk struct {
 	Database int64  `json:"database_bytes" doc:"Size of the database's files"`
 	Free     int64  `json:"free_bytes" doc:"Space that is left"`
 	Low      bool   `json:"low" doc:"There is little: without any, alerts are refused with 503"`
+	Reserved bool   `json:"reserved" doc:"So little that it is kept for deliveries that nobody repeats: the others are refused with 503, to be sent again"`
 	Verified bool   `json:"verified" doc:"Since the start all of the database was read, and nothing is damaged"`
 	Error    string `json:"error,omitempty" doc:"Why it is not known"`
 }

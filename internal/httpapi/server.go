@@ -71,6 +71,9 @@ type Options struct {
 	Metrics  *metrics.Metrics
 	Status   func(context.Context) Status
 	Ready    func(context.Context) []string // names what is wrong, nil if nothing
+	// Reserved reports that what is left of the disk is kept for deliveries that
+	// nobody repeats. Nil: it never is.
+	Reserved func() bool
 	Version  string
 
 	// AllowedHosts are the names by which the server may be addressed, besides
@@ -115,6 +118,9 @@ func build(o Options) *server {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.Reserved == nil {
+		o.Reserved = func() bool { return false }
 	}
 	s := &server{Options: o, hosts: hostNames(o), mux: http.NewServeMux(), routes: map[string]access{}}
 	s.vital = map[string]bool{"GET /healthz": true, "GET /readyz": true, "GET /status": true, "GET /metrics": true}

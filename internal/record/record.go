@@ -106,6 +106,7 @@ type Run struct {
 	ToldWhy    string    // what was told last
 	Deaths     int       // how often in a row the process ended while it worked on it
 	Crashes    int       // how many of these are its own doing
+	Silent     int       // how many of the others were while it was alone, and had come no further
 	Input      []byte    // of a companion: what it tells; of a call: with what
 }
 

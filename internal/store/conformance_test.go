@@ -55,6 +55,7 @@ type database interface {
 	PurgeDeliveries(before time.Time, most int) (int64, error)
 	PurgeEvents(before time.Time, after int64, most int) (record.Purged, error)
 	Died(node string, runs []int64, crashed bool) (int, error)
+	Alone(run int64) error
 	Survived(run int64) error
 	Close() error
 }
@@ -66,7 +67,7 @@ func conform(t *testing.T, open func(dir string) (database, error)) {
 		"accept": checkAccept, "accept by delivery key": checkDeliveryKey, "deliver": checkDeliver, "call": checkCall, "replay": checkReplay, "filters": checkFilters,
 		"commit": checkCommit, "answers": checkAnswers, "blobs": checkBlobs, "effects": checkEffects, "emit": checkEmit, "release": checkRelease,
 		"companions": checkCompanions, "claim": checkClaim, "claim passes": checkClaimPasses, "claim window": checkClaimWindow,
-		"prove": checkProve, "retry": checkRetry, "skip": checkSkip, "cancel": checkCancel, "deaths": checkDeaths,
+		"prove": checkProve, "retry": checkRetry, "skip": checkSkip, "cancel": checkCancel, "deaths": checkDeaths, "silent": checkSilent,
 		"backlog": checkBacklog, "untold": checkUntold, "unsure": checkUnsure,
 		"settings": checkSettings, "kin": checkKin, "purge": checkPurge, "purge tickets": checkPurgeTickets, "pages": checkPages, "summary": checkSummary, "reopen": checkReopen,
 	} {

@@ -87,7 +87,7 @@ func (s *Store) Cancel(run int64, now time.Time) (runs []int64, err error) {
 
 func requeue(t *tx, run int64, now time.Time) error {
 	t.wake(run)
-	return t.exec("UPDATE run SET state = ?, live = 1, updated_at = ?, finished_at = 0, wake_at = 0, wait_on = '', wait_since = 0, why = '', code = '', deaths = 0, crashes = 0 WHERE id = ?",
+	return t.exec("UPDATE run SET state = ?, live = 1, updated_at = ?, finished_at = 0, wake_at = 0, wait_on = '', wait_since = 0, why = '', code = '', deaths = 0, crashes = 0, silent = 0 WHERE id = ?",
 		string(record.Running), micros(now), run)
 }
 

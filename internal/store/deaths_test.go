@@ -32,6 +32,40 @@ func checkDeaths(f *fixture) {
 	f.want("who is retried", counts(a.ID), "0 0")
 }
 
+// checkSilent: deaths without a trace count against a run that was alone and has come
+// no further since the one before.
+func checkSilent(f *fixture) {
+	a, b := f.run("a"), f.run("b")
+	steps := 0
+	step := func(state record.State, finished time.Time) {
+		f.commit(record.Change{Run: &a, Steps: []*record.Step{{RunID: a.ID, Path: words("step", steps), Action: "x.y", State: state, StartedAt: at(0), FinishedAt: finished}}})
+	}
+	died := func(what string, crashed bool, want int, runs ...int64) {
+		f.Helper()
+		_, err := f.db.Died("", runs, crashed)
+		f.must(err)
+		f.want(what, f.get(a.ID).Silent, want)
+	}
+	step(record.Succeeded, at(0))
+	died("the first", false, 0, a.ID)
+	died("the second, in the same step", false, 1, a.ID)
+	died("in company", false, 1, a.ID, b.ID)
+	died("a crash", true, 1, a.ID)
+	steps++
+	step(record.Running, time.Time{})
+	died("in a step that had begun", false, 2, a.ID)
+	step(record.Succeeded, at(1))
+	died("in the step after it", false, 0, a.ID)
+	died("again in that", false, 1, a.ID)
+	f.must(f.db.Survived(a.ID))
+	f.want("who survived", f.get(a.ID).Silent, 0)
+	died("the first after that", false, 0, a.ID)
+	died("the second after that", false, 1, a.ID)
+	f.put(f.get(a.ID), func(r *record.Run) { r.State = record.Failed })
+	f.must(f.db.Retry(a.ID, at(2)))
+	f.want("who is retried", f.get(a.ID).Silent, 0)
+}
+
 // TestDeathOfANode: a node that comes back gives its runs to the others at once,
 // and what was taken over from it before is not counted twice.
 func TestDeathOfANode(t *testing.T) {
@@ -78,6 +112,9 @@ func TestDeathOfANode(t *testing.T) {
 	}
 	is(taken, 2, 1)
 	begin(kept, 2, "dead", time.Microsecond)
+	if err := j.Alone(kept); err != nil {
+		t.Fatal(err)
+	}
 	if n, err := j.TakeOver(10); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -85,4 +122,41 @@ func TestDeathOfANode(t *testing.T) {
 		t.Fatal(err)
 	}
 	is(kept, 2, 1)
+}
+
+// TestSuspectsThatWaited: of the suspects that a dead node held, only the one that it
+// had come to has died again.
+func TestSuspectsThatWaited(t *testing.T) {
+	t.Parallel()
+	j := openWithJobs(t)
+	waits, worked := j.accept("waits"), j.accept("worked")
+	die := func(generation int64, alone int64, deaths ...int) {
+		t.Helper()
+		for _, run := range []int64{waits, worked} {
+			if _, ok, err := j.Begin(record.Job{Run: run, Generation: generation}, "dead", time.Microsecond); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+		}
+		if alone != 0 {
+			if err := j.Alone(alone); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := j.TakeOver(10); n != 2 || err != nil {
+			t.Fatal(n, err)
+		}
+		for i, run := range []int64{waits, worked} {
+			if r, err := j.Run(t.Context(), run); err != nil || r.Deaths != deaths[i] {
+				t.Errorf("after death %d, run %d has died %d times (%v), want %d", generation, run, r.Deaths, err, deaths[i])
+			}
+		}
+	}
+	die(1, 0, 1, 1)
+	die(2, worked, 1, 2)
+	die(3, 0, 1, 2)
+	die(4, worked, 1, 3)
+	if err := j.Survived(worked); err != nil {
+		t.Fatal(err)
+	}
+	die(5, 0, 1, 1)
 }

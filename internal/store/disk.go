@@ -15,6 +15,7 @@ import (
 type Disk struct {
 	Database int64 // bytes of the database's files
 	Free     int64 // bytes that are left on the disk
+	Size     int64 // bytes of the disk
 }
 
 // Disk looks at the disk of the data directory; false: the database is elsewhere.
@@ -26,7 +27,7 @@ func (s *Store) Disk() (d Disk, ok bool, err error) {
 	if err := unix.Statfs(s.dir, &fs); err != nil {
 		return d, true, fmt.Errorf("looking at the disk: %w", err)
 	}
-	d.Free = int64(fs.Bavail) * fs.Bsize
+	d.Free, d.Size = int64(fs.Bavail)*fs.Bsize, int64(fs.Blocks)*fs.Bsize
 	for _, name := range []string{fileName, fileName + "-wal"} {
 		if info, err := os.Stat(filepath.Join(s.dir, name)); err == nil {
 			d.Database += info.Size()

@@ -134,7 +134,8 @@ func (s *Store) Forget(node string) error {
 }
 
 // TakeOver makes jobs for runs whose node has let its lease run out, and counts
-// that, for the node may have died of them. It returns how many there were.
+// that, for the node may have died of them: but not of suspects that it had not come
+// to yet. It returns how many there were.
 func (s *Store) TakeOver(limit int) (n int, err error) {
 	err = s.do(func(t *tx) error {
 		runs, err := t.ids("SELECT id FROM run WHERE lease_until > 0 AND lease_until <= "+databaseNow+" ORDER BY lease_until LIMIT ? FOR UPDATE SKIP LOCKED", limit)
@@ -146,7 +147,8 @@ func (s *Store) TakeOver(limit int) (n int, err error) {
 			return t.exec("DELETE FROM turn WHERE run_id = 0 AND failed_at < "+databaseNow+" - ?", keepFailure.Microseconds())
 		}
 		t.wake(runs...)
-		return t.exec("UPDATE run SET lease_until = 0, node = '', woken = 0, fence = fence + 1, deaths = deaths + 1 WHERE id = ANY(?)", runs)
+		return t.exec("UPDATE run SET lease_until = 0, node = '', woken = 0, fence = fence + 1, "+
+			"deaths = deaths + CASE WHEN deaths = 0 OR alone = 1 THEN 1 ELSE 0 END, alone = 0 WHERE id = ANY(?)", runs)
 	})
 	return n, err
 }

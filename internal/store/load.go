@@ -15,7 +15,7 @@ import (
 // ErrNotFound says that there is no such row.
 var ErrNotFound = record.ErrNotFound
 
-const runColumns = "id, event_id, kind, parent, playbook, state, replay, created_at, updated_at, finished_at, wake_at, wait_on, wait_since, why, step, code, told, told_why, deaths, crashes, input"
+const runColumns = "id, event_id, kind, parent, playbook, state, replay, created_at, updated_at, finished_at, wake_at, wait_on, wait_since, why, step, code, told, told_why, deaths, crashes, silent, input"
 
 type scanner interface{ Scan(...any) error }
 
@@ -28,7 +28,7 @@ type runRow struct {
 func (r *runRow) fields() []any {
 	return []any{
 		&r.ID, &r.EventID, &r.Kind, &r.Parent, &r.Playbook, &r.State, &r.Replay, &r.created, &r.updated, &r.finished,
-		&r.wake, &r.WaitOn, &r.since, &r.Why, &r.Step, &r.Code, &r.Told, &r.ToldWhy, &r.Deaths, &r.Crashes, &r.Input,
+		&r.wake, &r.WaitOn, &r.since, &r.Why, &r.Step, &r.Code, &r.Told, &r.ToldWhy, &r.Deaths, &r.Crashes, &r.Silent, &r.Input,
 	}
 }
 

@@ -10,6 +10,15 @@ import (
 	"github.com/funnelsec/funnel"
 )
 
+const (
+	// lookupLimit is how long a name may take. A name server that does not answer costs
+	// Go's resolver 5 seconds; the second one of resolv.conf must have its turn after it.
+	lookupLimit = 10 * time.Second
+	// mostAddresses is how many addresses of a name are dialled: each needs its share
+	// of the time, and a name server can name a thousand.
+	mostAddresses = 8
+)
+
 // dialer opens TCP connections by the egress rule.
 type dialer struct{ Options }
 
@@ -79,12 +88,13 @@ func share(ctx context.Context, addresses int) time.Duration {
 	return time.Until(deadline) / time.Duration(addresses)
 }
 
-// resolve returns the host's addresses that may be dialled, at least one.
+// resolve returns the host's addresses that may be dialled: at least one, and the
+// first ones if there are many.
 func (d *dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	addrs := []netip.Addr{}
 	if literal, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, literal)
-	} else if addrs, err = d.Lookup(ctx, host); err != nil {
+	} else if addrs, err = d.lookUp(ctx, host); err != nil {
 		return nil, err
 	}
 	var allowed []netip.Addr
@@ -99,7 +109,18 @@ func (d *dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	if len(allowed) == 0 {
 		return nil, refused
 	}
-	return allowed, nil
+	return allowed[:min(len(allowed), mostAddresses)], nil
+}
+
+// lookUp is Lookup with a limit of its own.
+func (d *dialer) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
+	limited, cancel := context.WithTimeout(ctx, lookupLimit)
+	defer cancel()
+	addrs, err := d.Lookup(limited, host)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return nil, &net.DNSError{Err: "no answer within " + lookupLimit.String(), Name: host, IsTimeout: true}
+	}
+	return addrs, err
 }
 
 // control is the second check, on what is really about to be dialled.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/funnelsec/funnel"
 	"github.com/funnelsec/funnel/internal/upstream"
@@ -127,6 +129,54 @@ func TestNextAddressIsTried(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
+}
+
+// A name server can name a thousand addresses: each would have a thousandth of the time.
+func TestFirstAddressesAreTried(t *testing.T) {
+	t.Parallel()
+	var connections atomic.Int32
+	_, port, _ := net.SplitHostPort(listen(t, &connections))
+	for place, reached := range map[int]bool{1: true, 8: true, 9: false, 1000: false} {
+		dial := upstream.NewDial(upstream.Options{Lookup: func(context.Context, string) (list []netip.Addr, err error) {
+			list = append(list, netip.MustParseAddr("169.254.169.254")) // is no place
+			for i := 1; i <= 1000; i++ {
+				list = append(list, netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)})) // nobody listens there
+			}
+			list[place] = netip.MustParseAddr("127.0.0.1")
+			return list, nil
+		}})
+		conn, err := dial(t.Context(), "tcp", "thousand.test:"+port)
+		if err == nil {
+			_ = conn.Close()
+		}
+		if (err == nil) != reached {
+			t.Errorf("an address in place %d is reached: %v (%v), want %v", place, err == nil, err, reached)
+		}
+	}
+}
+
+// A name server that says nothing takes only a part of the time of an exchange, and
+// it is said what was waited for.
+func TestLookUpHasALimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		silent := func(ctx context.Context, _ string) ([]netip.Addr, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		began := time.Now()
+		_, err := upstream.NewDial(upstream.Options{Lookup: silent})(t.Context(), "tcp", "silent.test:1")
+		wantCode(t, err, funnel.Unavailable, "looking up the host name: no answer within 10s")
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("the look-up took %v, want 10 s", took)
+		}
+		began = time.Now()
+		_, err = upstream.NewDial(upstream.Options{Lookup: silent, Timeout: 3 * time.Second})(t.Context(), "tcp", "silent.test:1")
+		wantCode(t, err, funnel.Unavailable, "no connection in time")
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("the look-up took %v, want the 3 s of the exchange", took)
+		}
+	})
 }
 
 func TestDialRefusesOtherNetworksAndShapes(t *testing.T) {

@@ -13,7 +13,8 @@
 // # Egress rule
 //
 // Every address that a name resolves to is checked, and the checked address
-// itself is dialled. Unspecified, link-local, multicast and reserved addresses,
+// itself is dialled: of a name's addresses the first eight that pass, one after the
+// other. Unspecified, link-local, multicast and reserved addresses,
 // the metadata services of cloud providers and the tunnels that could hide one
 // of them (NAT64, 6to4, Teredo) are never dialled. Loopback and private addresses
 // are: base addresses come from the operator's configuration and never from

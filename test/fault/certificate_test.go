@@ -64,13 +64,19 @@ func (a *authority) sign(c *x509.Certificate) (*x509.Certificate, *ecdsa.Private
 	return parsed, key
 }
 
-// leaf returns a server's certificate for an address, valid until then.
-func (a *authority) leaf(ip string, until time.Time) *tls.Certificate {
+// leaf returns a server's certificate for an address or a name, valid until then.
+func (a *authority) leaf(host string, until time.Time) *tls.Certificate {
 	a.t.Helper()
-	cert, key := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: ip}, IPAddresses: []net.IP{net.ParseIP(ip)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	request := &x509.Certificate{
+		Subject: pkix.Name{CommonName: host}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		NotBefore: until.Add(-48 * time.Hour), NotAfter: until,
-	})
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		request.IPAddresses = []net.IP{ip}
+	} else {
+		request.DNSNames = []string{host}
+	}
+	cert, key := a.sign(request)
 	return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 }
 

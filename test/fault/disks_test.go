@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,7 +92,12 @@ type asked struct {
 
 // probe sends the alert once.
 func (w *world) probe(client *http.Client, body []byte) (a asked, err error) {
-	res, err := client.Post(w.server+"/hooks/splunk/"+splunkSecret, "application/json", bytes.NewReader(body))
+	return w.probeAt(client, "/hooks/splunk/"+splunkSecret, body)
+}
+
+// probeAt sends a delivery once to the path of its source.
+func (w *world) probeAt(client *http.Client, path string, body []byte) (a asked, err error) {
+	res, err := client.Post(w.server+path, "application/json", bytes.NewReader(body))
 	if err != nil {
 		return a, err
 	}
@@ -167,6 +174,67 @@ func TestF05DiskFull(t *testing.T) {
 		o.disk.Set(disk.Faults{Size: o.disk.Used() + random.Int64N(512<<10)})
 		return func() { o.disk.Set(disk.Faults{}) }
 	})
+}
+
+// TestF05Reserve is F5 before the disk is full: the last twentieth is for deliveries
+// that nobody repeats; the others hear that they have to come again.
+func TestF05Reserve(t *testing.T) {
+	smallTogether(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	o := newOnDisk(t, newWorld(t, faulty()))
+	o.configure(t, func(text string) string {
+		return strings.Replace(text, "\nsources:\n", "\nsources:\n  people: {trigger: jira.comment_created, connection: jira, auth: {none: true}}\n", 1)
+	})
+	o.start(t, nil)
+	if err := os.WriteFile(filepath.Join(o.data, "other"), make([]byte, 16<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := o.prober()
+	people := func() asked {
+		a, err := o.probeAt(p.client, "/hooks/people", []byte(`{"timestamp":1767225600000,"webhookEvent":"comment_created","comment":{"id":"1","author":{"accountId":"712020:jane","displayName":"Jane Doe"},"body":"text"},"issue":{"id":"1","key":"SIRT-1","fields":{"summary":"s","project":{"key":"SIRT"}}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	becomes := func(what string, wanted func(asked) bool) (a asked) {
+		for a = people(); !wanted(a); a = people() {
+			if ctx.Err() != nil {
+				t.Fatalf("a delivery that is repeated is never %s: %d %s\n%s", what, a.status, a.problem, o.log())
+			}
+			pause(20 * time.Millisecond)
+		}
+		return a
+	}
+	becomes("accepted", accepts)
+	o.disk.Set(disk.Faults{Size: o.disk.Used() + 800<<10})
+	refused := becomes("refused", refuses)
+	r := result{name: "F05 reserve"}
+	if refused.status != http.StatusServiceUnavailable || refused.again == 0 || !strings.Contains(refused.problem, "nearly full") {
+		r.fault("refused with %d, Retry-After %v: %s", refused.status, refused.again, refused.problem)
+	}
+	for range 5 {
+		if a, err := p.probe(p.client, alert(p.next)); err != nil || refuses(a) {
+			t.Fatalf("an alert that nobody repeats is not accepted: %v %d %s", err, a.status, a.problem)
+		}
+		p.acked[marker(p.next)] = true
+		p.next++
+	}
+	if status := o.says("/status"); !strings.Contains(status, `"reserved":true`) {
+		r.fault("/status does not say that only the reserve is left: %s", status)
+	}
+	if ready, _ := o.ready(); !ready {
+		r.fault("it says that it is not ready")
+	}
+	o.disk.Set(disk.Faults{})
+	becomes("accepted again", accepts)
+	o.waitIdle(ctx, t)
+	v := o.judge(p.acked).result()
+	r.count, r.lost, r.double, r.wrong = v.count, v.lost, v.double, append(r.wrong, v.wrong...)
+	o.measure(&r)
+	r.note("alerts that nobody repeats are accepted while others are refused; p99 is listening")
+	r.mustBeClean(t)
 }
 
 // troubled has the disk in trouble again and again, under load: the server refuses

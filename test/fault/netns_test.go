@@ -5,8 +5,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -29,10 +31,11 @@ var places atomic.Int64
 // newPlace makes a namespace, which takes root and iproute2.
 func newPlace(t *testing.T) *place {
 	t.Helper()
+	clearPlaces()
 	n := places.Add(1)
 	id := fmt.Sprintf("%d-%d", os.Getpid(), n)
 	subnet := fmt.Sprintf("10.77.%d", n%subnets)
-	p := &place{name: "funnel-" + id, link: fmt.Sprintf("fn%d", n), near: subnet + ".1", far: subnet + ".2"}
+	p := &place{name: "funnel-" + id, link: "fn" + id, near: subnet + ".1", far: subnet + ".2"}
 	for _, args := range [][]string{
 		{"netns", "add", p.name},
 		{"-n", p.name, "link", "set", "lo", "up"},
@@ -61,6 +64,17 @@ func newPlace(t *testing.T) *place {
 	t.Cleanup(func() { _, _ = unix.Close(p.home), unix.Close(p.away) })
 	return p
 }
+
+// clearPlaces removes the places of tests that were killed, once.
+var clearPlaces = sync.OnceFunc(func() {
+	left, _ := filepath.Glob("/run/netns/funnel-*")
+	for _, path := range left {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(path), "funnel-%d-", &pid); err == nil && unix.Kill(pid, 0) == unix.ESRCH {
+			_ = exec.Command("ip", "netns", "del", filepath.Base(path)).Run()
+		}
+	}
+})
 
 func (p *place) remove() {
 	_ = exec.Command("ip", "link", "del", p.link).Run()

@@ -35,8 +35,7 @@ const childPoison = "FUNNEL_FAULT_POISON"
 // has to look. A try that hangs may be cut off by the crash of another: that is a
 // death without a proof, of which a run may have 6.
 var kinds = map[string]int{
-	"panic": 1, "panic-in-action": 4, "overflow": 3, "memory": 3, "panic-elsewhere": 3,
-	"exit": 6, // it leaves no trace, as if somebody had killed the server from outside
+	"panic": 1, "panic-in-action": 4, "overflow": 3, "memory": 3, "panic-elsewhere": 3, "exit": 3,
 	"hang": 1 + 6, "hang-in-action": 3 + 6,
 }
 

@@ -93,9 +93,9 @@ func restored(t *testing.T, name string, n int, forget func(*reconciling)) resul
 	file := filepath.Join(w.dir, "backup.tar")
 	fired := make(chan struct{})
 	go func() { defer close(fired); fire(n) }()
-	for {
+	for late := 5; ; late++ { // at last it succeeds
 		cmd, out := w.command("backup", file)
-		if killedAfter(t, cmd, out, time.Duration(5+random.IntN(100))*time.Millisecond) {
+		if killedAfter(t, cmd, out, time.Duration(late+random.IntN(100))*time.Millisecond) {
 			break
 		}
 		if _, err := os.Stat(file); err == nil { // killed after it was there: then it is whole
@@ -116,7 +116,8 @@ func restored(t *testing.T, name string, n int, forget func(*reconciling)) resul
 	began, tries := time.Now(), 1
 	for ; ; tries++ {
 		cmd, out := w.command("restore", file, "--replace")
-		if killedAfter(t, cmd, out, time.Duration(5+random.IntN(25))*time.Millisecond) && tries > 3 {
+		late := time.Duration(5+random.IntN(25)+tries/5) * time.Millisecond // at last it succeeds
+		if killedAfter(t, cmd, out, late) && tries > 3 {
 			break
 		}
 	}
