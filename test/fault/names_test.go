@@ -85,7 +85,8 @@ func (n *named) status(w *world) (s struct {
 	Name      string `json:"name"`
 	Health    string `json:"health"`
 	LastError string `json:"last_error"`
-}) {
+},
+) {
 	_, body, _ := strings.Cut(w.says("/status"), "{")
 	var all struct {
 		Connections []json.RawMessage `json:"connections"`
