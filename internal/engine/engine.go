@@ -150,6 +150,8 @@ type Engine struct {
 	flights flights
 	company company // of those who work on a run
 
+	began   time.Time // when it was started
+
 	mu       sync.Mutex
 	active   map[int64]*exec
 	draining bool
@@ -178,6 +180,7 @@ func New(o Options) *Engine {
 // only one may work on. Who waited for a turn or for another's answer asks again,
 // for the other may have ended in the moment in which the process did.
 func (e *Engine) Start(ctx context.Context) error {
+	e.began = time.Now()
 	unsure, err := e.o.Journal.Unsure(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the ledger: %w", err)
@@ -236,7 +239,7 @@ func (e *Engine) Work(ctx context.Context, run int64, lease *record.Lease) (w re
 	if loaded.Run.Deaths > 0 {
 		together = e.suspected
 	}
-	together(loaded.Run, func(waited bool) {
+	together(ctx, loaded.Run, func(waited bool) {
 		if waited { // it may have changed meanwhile
 			if loaded, ok, w.Again = e.loadToWork(ctx, run, lease); !ok {
 				return

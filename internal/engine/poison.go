@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"time"
@@ -17,7 +18,8 @@ type Underway interface{ Begin(run int64) (end func()) }
 // and a suspect is worked on while nothing else is. If the process ends then too, it
 // is the suspect's doing, or somebody ended it from outside. A crash of its own says
 // which it was; kill -9, the kernel's want of memory, a power cut and os.Exit leave
-// no trace. Of these it is proof that the run came no further from one to the next.
+// no trace. Of these it is proof that the run came no further from one to the next,
+// although it was not tried before the process had lived for a while.
 const (
 	mostCrashes = 2 // while the run was alone; with the first, in company, it is the third
 	mostSilent  = 2 // the same without a trace, and the run came no further in between
@@ -27,6 +29,27 @@ const (
 // mostAlone is how long the others wait for a suspect. One that ends the process
 // later is found all the same: it is there each time, and they are not.
 const mostAlone = 5 * time.Second
+
+// calm is how long the process has to live before a run is tried that has died without
+// a trace while it was alone. Who ends the process from outside every moment has done
+// it once more by then, and the run was not there.
+const calm = 2 * time.Second
+
+// awaitCalm returns when the process has lived for that long, or ctx ends. It reports
+// whether that took a while.
+func (e *Engine) awaitCalm(ctx context.Context) (waited bool) {
+	wait := time.Until(e.began.Add(calm))
+	if wait <= 0 {
+		return false
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return true
+}
 
 // poisonous returns why the run is not to be worked on again without a person, nil
 // if it may be.
@@ -44,15 +67,16 @@ func poisonous(r record.Run) error {
 
 // suspected is work on a run that may end the process: nothing else goes on
 // meanwhile. A run that was worked on and did not is cleared.
-func (e *Engine) suspected(run record.Run, work func(waited bool)) {
+func (e *Engine) suspected(ctx context.Context, run record.Run, work func(waited bool)) {
 	e.o.Log.Warn("the server ended while it worked on this run: it is worked on alone", "run", run.ID, "playbook", run.Playbook, "deaths", run.Deaths, "crashes", run.Crashes)
+	late := run.Silent > 0 && e.awaitCalm(ctx)
 	leave, waited := e.company.enter(true, mostAlone)
 	defer leave()
 	if err := e.o.Journal.Alone(run.ID); err != nil {
 		e.o.Log.Error("noting that a suspect is worked on", "run", run.ID, "error", err)
 	}
 	end := e.underway(run.ID)
-	work(waited)
+	work(waited || late)
 	end()
 	if err := e.o.Journal.Survived(run.ID); err != nil {
 		e.o.Log.Error("clearing a run of suspicion", "run", run.ID, "error", err)
@@ -60,7 +84,7 @@ func (e *Engine) suspected(run record.Run, work func(waited bool)) {
 }
 
 // inCompany is work on any other run.
-func (e *Engine) inCompany(run record.Run, work func(waited bool)) {
+func (e *Engine) inCompany(_ context.Context, run record.Run, work func(waited bool)) {
 	leave, waited := e.company.enter(false, 0)
 	defer leave()
 	end := e.underway(run.ID)

@@ -240,6 +240,36 @@ func TestSuspectThatTakesLong(t *testing.T) {
 	})
 }
 
+// A run that has died without a trace while it was alone is not tried at once: first
+// it is seen whether the process lives without it.
+func TestSilentSuspectsWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		open := make(chan struct{})
+		w.desk.ever("look_up", fault{gate: open})
+		w.on("p", func(r *funnel.Run, a alert) error {
+			_, err := funnel.Step(r, "look", w.kit.lookUp, named{a.Name})
+			return err
+		})
+		w.start()
+		once, twice, other := w.one("once"), w.one("twice"), w.one("other")
+		after(time.Second)
+		w.crash()
+		close(open)
+		w.desk.ever("look_up", fault{})
+		w.reopen()
+		w.died([]int64{once, twice}, false)
+		w.died([]int64{twice}, false)
+		w.start()
+		after(1900 * time.Millisecond)
+		w.is(once, record.Succeeded)
+		w.is(other, record.Succeeded)
+		w.is(twice, record.Queued)
+		after(200 * time.Millisecond)
+		w.is(twice, record.Succeeded)
+	})
+}
+
 // Deaths without a trace count too: three in the same step, the last two alone. In
 // company it takes more of them, for then it may have been another.
 func TestSilentDeaths(t *testing.T) {

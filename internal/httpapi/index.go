@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -54,13 +55,15 @@ func (s *server) addSpec() {
 	}, open,
 		func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", mediaType)
-			_, _ = w.Write(s.spec)
+			_, _ = w.Write(s.spec())
 		})
 	oapi := s.api.OpenAPI()
 	delete(oapi.Components.Schemas.Map(), "huma.ErrorModel") // every error is our Problem
-	spec, err := json.MarshalIndent(oapi, "", "  ")
-	if err != nil {
-		panic("httpapi: describing the routes: " + err.Error()) // a fault of the program
-	}
-	s.spec = append(spec, '\n')
+	s.spec = sync.OnceValue(func() []byte {                  // not before somebody asks: it takes a third of the start
+		spec, err := json.MarshalIndent(oapi, "", "  ")
+		if err != nil {
+			panic("httpapi: describing the routes: " + err.Error()) // a fault of the program
+		}
+		return append(spec, '\n')
+	})
 }

@@ -94,7 +94,7 @@ type server struct {
 	mux    *http.ServeMux
 	api    huma.API
 	routes map[string]access // by pattern
-	spec   []byte            // /openapi.json
+	spec   func() []byte     // /openapi.json
 
 	vital     map[string]bool // the patterns that are never turned away
 	admission *admission

@@ -60,11 +60,12 @@ func (w *world) post(client *http.Client, body []byte) bool {
 	return res.StatusCode/100 == 2
 }
 
-// postUntilAcked sends the alert until it is acknowledged, false if ctx ends before.
+// postUntilAcked sends the alert until it is acknowledged, false if ctx ends before. It
+// does so ever more rarely, for the machine has to start servers meanwhile.
 func (w *world) postUntilAcked(ctx context.Context, client *http.Client, body []byte) bool {
-	for !w.post(client, body) {
+	for wait := 20 * time.Millisecond; !w.post(client, body); wait = min(2*wait, 320*time.Millisecond) {
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return false
 		}

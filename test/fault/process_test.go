@@ -79,7 +79,7 @@ func (w *world) awaitReady(p *process) {
 		select {
 		case <-p.ended:
 			return
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
