@@ -25,7 +25,7 @@ func (a *App) openBook() error {
 	if len(past.Runs) == 0 {
 		return nil
 	}
-	n, err := a.store.Died(past.Node, past.Runs, past.Crashed())
+	n, err := a.store.Died(past.Node, past.Runs, past.Alone, past.Crashed())
 	if n > 0 {
 		a.log.Warn("the server ended without being told to; the runs that it worked on are first worked on one at a time", "runs", n)
 	}

@@ -160,10 +160,14 @@ func (w *world) reopen() {
 	}
 }
 
-// died notes that a process ended while it worked on the runs.
+// died notes that a process ended while it worked on the runs; on one, alone.
 func (w *world) died(runs []int64, crashed bool) {
 	w.t.Helper()
-	if n, err := w.store.Died("", runs, crashed); err != nil || n != len(runs) {
+	alone := int64(0)
+	if len(runs) == 1 {
+		alone = runs[0]
+	}
+	if n, err := w.store.Died("", runs, alone, crashed); err != nil || n != len(runs) {
 		w.t.Fatalf("of %d deaths %d were noted: %v", len(runs), n, err)
 	}
 }

@@ -11,7 +11,12 @@ import (
 )
 
 // Underway keeps which runs are being worked on, outside the process.
-type Underway interface{ Begin(run int64) (end func()) }
+type Underway interface {
+	Begin(run int64) (end func())
+	// BeginAlone is Begin of a run beside which nothing is begun for the time at the
+	// most.
+	BeginAlone(run int64, most time.Duration) (end func())
+}
 
 // A run that ends the process would do so for ever: whoever starts the server again
 // has it worked on again. So who was under way when a process ended is suspected,
@@ -75,7 +80,7 @@ func (e *Engine) suspected(ctx context.Context, run record.Run, work func(waited
 	if err := e.o.Journal.Alone(run.ID); err != nil {
 		e.o.Log.Error("noting that a suspect is worked on", "run", run.ID, "error", err)
 	}
-	end := e.underway(run.ID)
+	end := e.underway().BeginAlone(run.ID, mostAlone)
 	work(waited || late)
 	end()
 	if err := e.o.Journal.Survived(run.ID); err != nil {
@@ -87,17 +92,23 @@ func (e *Engine) suspected(ctx context.Context, run record.Run, work func(waited
 func (e *Engine) inCompany(_ context.Context, run record.Run, work func(waited bool)) {
 	leave, waited := e.company.enter(false, 0)
 	defer leave()
-	end := e.underway(run.ID)
+	end := e.underway().Begin(run.ID)
 	work(waited)
 	end() // not deferred: a panic here ends the process
 }
 
-func (e *Engine) underway(run int64) (end func()) {
+func (e *Engine) underway() Underway {
 	if e.o.Underway == nil {
-		return func() {}
+		return forgetful{}
 	}
-	return e.o.Underway.Begin(run)
+	return e.o.Underway
 }
+
+// forgetful keeps nothing.
+type forgetful struct{}
+
+func (forgetful) Begin(int64) func()                     { return func() {} }
+func (forgetful) BeginAlone(int64, time.Duration) func() { return func() {} }
 
 // step counts a step as under way until done is called. A playbook that was left
 // alone ends here.

@@ -54,7 +54,7 @@ type database interface {
 	ForgetKin(before time.Time, most int) (int64, error)
 	PurgeDeliveries(before time.Time, most int) (int64, error)
 	PurgeEvents(before time.Time, after int64, most int) (record.Purged, error)
-	Died(node string, runs []int64, crashed bool) (int, error)
+	Died(node string, runs []int64, alone int64, crashed bool) (int, error)
 	Alone(run int64) error
 	Survived(run int64) error
 	Close() error

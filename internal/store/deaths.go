@@ -2,12 +2,13 @@ package store
 
 // Died notes that a process ended while it worked on the runs, and whether it
 // crashed by itself. A run that was worked on at an earlier death too was worked on
-// alone at this one, so a crash is its. So is an end without a trace, if nothing else
-// was under way and the run had come no further since the death before: whoever ends
-// processes from outside hardly meets it twice in the same step. With a shared database, runs that the node
+// alone at this one, so a crash is its. So is an end without a trace, if the run was
+// the one beside which nothing was begun (alone; 0: none) and had come no further since
+// the death before: whoever ends processes from outside hardly meets it twice in the
+// same step. With a shared database, runs that the node
 // still holds are given back, for it is gone; those that another has taken over
 // were counted then. It returns how many runs go on.
-func (s *Store) Died(node string, runs []int64, crashed bool) (n int, err error) {
+func (s *Store) Died(node string, runs []int64, alone int64, crashed bool) (n int, err error) {
 	err = s.do(func(t *tx) error {
 		n = 0
 		for _, run := range runs {
@@ -23,7 +24,7 @@ func (s *Store) Died(node string, runs []int64, crashed bool) (n int, err error)
 			changed, err := t.count("UPDATE run SET crashes = crashes + CASE WHEN ? = 1 AND deaths > ? THEN 1 ELSE 0 END, "+
 				"silent = CASE WHEN deaths <= ? OR died_after < "+stepsEnded+" THEN 0 WHEN ? = 1 THEN silent + 1 ELSE silent END, "+
 				"died_after = "+stepsEnded+", alone = 0, deaths = deaths + ? WHERE id = ? AND live = 1",
-				number(crashed), number(counted), number(counted), number(!crashed && len(runs) == 1), 1-number(counted), run)
+				number(crashed), number(counted), number(counted), number(!crashed && run == alone), 1-number(counted), run)
 			if err != nil {
 				return err
 			}

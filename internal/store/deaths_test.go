@@ -13,15 +13,15 @@ func checkDeaths(f *fixture) {
 	a, b, over := f.run("a"), f.run("b"), f.run("over")
 	f.put(over, func(r *record.Run) { r.State = record.Succeeded })
 	counts := func(id int64) string { r := f.get(id); return words(r.Deaths, r.Crashes) }
-	n, err := f.db.Died("", []int64{a.ID, b.ID, over.ID, 999}, true)
+	n, err := f.db.Died("", []int64{a.ID, b.ID, over.ID, 999}, 0, true)
 	f.must(err)
 	f.want("of the four, there go on", n, 2)
 	f.want("the first death, in company", counts(a.ID), "1 0")
 	f.want("an ended run", counts(over.ID), "0 0")
-	_, err = f.db.Died("", []int64{a.ID}, false)
+	_, err = f.db.Died("", []int64{a.ID}, a.ID, false)
 	f.must(err)
 	f.want("a death without a trace", counts(a.ID), "2 0")
-	_, err = f.db.Died("", []int64{a.ID}, true)
+	_, err = f.db.Died("", []int64{a.ID}, a.ID, true)
 	f.must(err)
 	f.want("a crash alone", counts(a.ID), "3 1")
 	f.must(f.db.Survived(b.ID))
@@ -40,16 +40,17 @@ func checkSilent(f *fixture) {
 	step := func(state record.State, finished time.Time) {
 		f.commit(record.Change{Run: &a, Steps: []*record.Step{{RunID: a.ID, Path: words("step", steps), Action: "x.y", State: state, StartedAt: at(0), FinishedAt: finished}}})
 	}
-	died := func(what string, crashed bool, want int, runs ...int64) {
+	died := func(what string, crashed bool, want int, alone int64) {
 		f.Helper()
-		_, err := f.db.Died("", runs, crashed)
+		_, err := f.db.Died("", []int64{a.ID, b.ID}, alone, crashed)
 		f.must(err)
 		f.want(what, f.get(a.ID).Silent, want)
 	}
 	step(record.Succeeded, at(0))
 	died("the first", false, 0, a.ID)
 	died("the second, in the same step", false, 1, a.ID)
-	died("in company", false, 1, a.ID, b.ID)
+	died("in company", false, 1, 0)
+	died("beside one that was alone", false, 1, b.ID)
 	died("a crash", true, 1, a.ID)
 	steps++
 	step(record.Running, time.Time{})
@@ -94,7 +95,7 @@ func TestDeathOfANode(t *testing.T) {
 	for j.count() > 0 {
 		j.take()
 	}
-	if n, err := j.Died("dead", []int64{kept, taken}, true); n != 2 || err != nil {
+	if n, err := j.Died("dead", []int64{kept, taken}, 0, true); n != 2 || err != nil {
 		t.Fatal(n, err)
 	}
 	is(kept, 1, 0)
@@ -107,7 +108,7 @@ func TestDeathOfANode(t *testing.T) {
 	}
 	// The other node crashes of it too, and so does the first with the one that it
 	// begins again.
-	if _, err := j.Died("other", []int64{taken}, true); err != nil {
+	if _, err := j.Died("other", []int64{taken}, taken, true); err != nil {
 		t.Fatal(err)
 	}
 	is(taken, 2, 1)
@@ -118,7 +119,7 @@ func TestDeathOfANode(t *testing.T) {
 	if n, err := j.TakeOver(10); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	if _, err := j.Died("dead", []int64{kept}, true); err != nil {
+	if _, err := j.Died("dead", []int64{kept}, kept, true); err != nil {
 		t.Fatal(err)
 	}
 	is(kept, 2, 1)

@@ -30,7 +30,7 @@ const (
 )
 
 // The file: a header, then a slot of 8 bytes for each run under way, 0 when free.
-// Numbers are little-endian.
+// Numbers are little-endian. A run that is alone has the bit aloneBit.
 const (
 	magic      = "FUNNEL\x00\x01"
 	atDeaths   = 8  // how many processes ended without saying so, in all
@@ -40,6 +40,7 @@ const (
 	atNode     = 40 // the node, 32 bytes
 	headerSize = 72
 	slots      = 4096
+	aloneBit   = 1 << 62
 )
 
 // Past is what is known of the processes before this one.
@@ -52,6 +53,7 @@ type Past struct {
 	Trace string
 	Node  string  // the process before this one, as a node
 	Runs  []int64 // which it worked on when it ended
+	Alone int64   // of these, the one beside which nothing was begun; 0: none
 }
 
 // Died reports whether the process before this one ended without saying so.
@@ -95,7 +97,7 @@ func Open(dir, node string, now time.Time) (*Book, Past, error) {
 	}
 	b := &Book{file: f, top: headerSize}
 	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-		past, err = b.begin(dir, node, now)
+		past, err = b.renew(dir, node, now)
 	}
 	if err != nil {
 		return nil, past, errors.Join(fmt.Errorf("keeping what is under way in %s: %w", f.Name(), err), f.Close())
@@ -103,7 +105,7 @@ func Open(dir, node string, now time.Time) (*Book, Past, error) {
 	return b, past, nil
 }
 
-func (b *Book) begin(dir, node string, now time.Time) (past Past, err error) {
+func (b *Book) renew(dir, node string, now time.Time) (past Past, err error) {
 	content, err := io.ReadAll(io.LimitReader(b.file, headerSize+8*slots))
 	if err != nil {
 		return past, err
@@ -153,7 +155,12 @@ func read(content []byte, trace string) Past {
 		p.Crashes++
 	}
 	for at := headerSize; at+8 <= len(content); at += 8 {
-		if run := get(at); run > 0 {
+		run := get(at)
+		if run&aloneBit != 0 {
+			run &^= aloneBit
+			p.Alone = run
+		}
+		if run > 0 {
 			p.Runs = append(p.Runs, run)
 		}
 	}
@@ -178,8 +185,35 @@ func readTrace(path string) string {
 
 // Begin notes that a run is under way until end is called.
 func (b *Book) Begin(run int64) (end func()) {
+	_, end = b.begin(run)
+	return end
+}
+
+// BeginAlone is Begin of a run beside which nothing is begun for the time at the most.
+func (b *Book) BeginAlone(run int64, most time.Duration) (end func()) {
+	put, free := b.begin(run | aloneBit)
+	var mu sync.Mutex
+	over := false
+	timer := time.AfterFunc(most, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			put(run)
+		}
+	})
+	return func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		free()
+	}
+}
+
+// begin writes a value until end is called; put writes another in its place.
+func (b *Book) begin(value int64) (put func(int64), end func()) {
 	if b == nil {
-		return func() {}
+		return func(int64) {}, func() {}
 	}
 	b.mu.Lock()
 	at := b.top
@@ -190,10 +224,11 @@ func (b *Book) Begin(run int64) (end func()) {
 	}
 	b.mu.Unlock()
 	if at >= headerSize+8*slots {
-		return func() {} // more workers than anybody has
+		return func(int64) {}, func() {} // more workers than anybody has
 	}
-	b.put(at, run)
-	return func() {
+	put = func(value int64) { b.put(at, value) }
+	put(value)
+	return put, func() {
 		b.put(at, 0)
 		b.mu.Lock()
 		b.free = append(b.free, at)

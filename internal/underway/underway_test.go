@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// live works on the runs 3, 4 and 6, and ends as told.
+// live works on the runs 3, 4, 6 (alone) and 8, and ends as told.
 func live(dir, dies string) {
 	book, _, err := underway.Open(dir, "child", time.Now())
 	if err != nil {
@@ -34,7 +34,14 @@ func live(dir, dies string) {
 	}
 	three, four, five := book.Begin(3), book.Begin(4), book.Begin(5)
 	five()
-	book.Begin(6) // in the place of 5
+	book.BeginAlone(6, time.Hour) // in the place of 5
+	book.BeginAlone(7, time.Hour)()
+	book.BeginAlone(8, time.Nanosecond) // others join it
+	for ; ; time.Sleep(time.Millisecond) { // what the file says is what counts
+		if content, _ := os.ReadFile(filepath.Join(dir, "underway")); strings.HasSuffix(strings.TrimRight(string(content), "\x00"), "\x08") {
+			break
+		}
+	}
 	switch dies {
 	case "in order":
 		three()
@@ -71,7 +78,7 @@ func TestHowItEnded(t *testing.T) {
 		if died := c.dies != "in order"; died {
 			deaths++
 			slices.Sort(past.Runs)
-			if !past.Died() || !slices.Equal(past.Runs, []int64{3, 4, 6}) || past.Node != "child" || past.Started.Before(began) {
+			if !past.Died() || !slices.Equal(past.Runs, []int64{3, 4, 6, 8}) || past.Alone != 6 || past.Node != "child" || past.Started.Before(began) {
 				t.Errorf("after %s: %+v", c.dies, past)
 			}
 		} else if past.Died() {
