@@ -32,7 +32,7 @@ func TestSpareLooks(t *testing.T) {
 			t.Errorf("after %d looks within a second it knows more", looks)
 		}
 		time.Sleep(time.Second)
-		if !s.only() || !s.only() || looks != 2 {
+		if first := s.only(); !first || first != s.only() || looks != 2 {
 			t.Errorf("after a second and %d looks it does not know that only the reserve is left", looks)
 		}
 		d = &httpapi.Disk{Low: true}

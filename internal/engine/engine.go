@@ -150,7 +150,7 @@ type Engine struct {
 	flights flights
 	company company // of those who work on a run
 
-	began   time.Time // when it was started
+	began time.Time // when it was started
 
 	mu       sync.Mutex
 	active   map[int64]*exec

@@ -36,7 +36,7 @@ func live(dir, dies string) {
 	five()
 	book.BeginAlone(6, time.Hour) // in the place of 5
 	book.BeginAlone(7, time.Hour)()
-	book.BeginAlone(8, time.Nanosecond) // others join it
+	book.BeginAlone(8, time.Nanosecond)    // others join it
 	for ; ; time.Sleep(time.Millisecond) { // what the file says is what counts
 		if content, _ := os.ReadFile(filepath.Join(dir, "underway")); strings.HasSuffix(strings.TrimRight(string(content), "\x00"), "\x08") {
 			break
