@@ -164,7 +164,7 @@ engine: {workers: 16}
 // panics, each time that it is worked on, and a supervisor starts the server again.
 // The others are all done, and each poison is left to a person after a few tries.
 func TestF16Poison(t *testing.T) {
-	t.Parallel() // it mostly waits: for what hangs, and for the server to have lived for a while
+	t.Parallel()      // it mostly waits: for what hangs, and for the server to have lived for a while
 	n, each := 400, 1 // of each kind
 	if *full || *long {
 		n, each = 10_000, 15
