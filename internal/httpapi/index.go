@@ -59,7 +59,8 @@ func (s *server) addSpec() {
 		})
 	oapi := s.api.OpenAPI()
 	delete(oapi.Components.Schemas.Map(), "huma.ErrorModel") // every error is our Problem
-	s.spec = sync.OnceValue(func() []byte {                  // not before somebody asks: it takes a third of the start
+	// Not before somebody asks: it would take a third of the start.
+	s.spec = sync.OnceValue(func() []byte {
 		spec, err := json.MarshalIndent(oapi, "", "  ")
 		if err != nil {
 			panic("httpapi: describing the routes: " + err.Error()) // a fault of the program
