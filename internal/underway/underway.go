@@ -4,7 +4,8 @@
 //
 // What it keeps need not survive a power cut, for then nothing is to be learned
 // from it: a run's slot is written with one small write that is never flushed. Such
-// a write survives the end of the process, however that comes.
+// a write survives the end of the process, however that comes. Only the new beginning
+// is flushed, lest after a power cut an old death is read once more.
 package underway
 
 import (
@@ -130,6 +131,9 @@ func (b *Book) renew(dir, node string, now time.Time) (past Past, err error) {
 	put(fresh[atStarted:], uint64(now.Unix()))
 	copy(fresh[atNode:headerSize], node)
 	if _, err := b.file.WriteAt(fresh, 0); err != nil { // all of it: a full disk does not matter later
+		return past, err
+	}
+	if err := b.file.Sync(); err != nil {
 		return past, err
 	}
 	if b.crash, err = os.OpenFile(filepath.Join(dir, crashName), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
