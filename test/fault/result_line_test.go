@@ -17,7 +17,7 @@ func TestResultLine(t *testing.T) {
 		{result{name: "a", count: 10, missed: []string{"p99 < 1ms"}}, "a 1 10 0 0 - - ok (aim missed: p99 < 1ms)"},
 		{result{name: "a", count: 10, lost: 1, double: 2}, "a 1 10 1 2 - - LOST"},
 		{result{name: "a", count: 10, double: 2}, "a 1 10 0 2 - - DOUBLE"},
-		{result{name: "a", count: 10, wrong: []string{"x"}}, "a 1 10 0 0 - - WRONG (x)"},
+		{result{name: "a", count: 10, wrong: []string{"x\n  y", "z"}}, "a 1 10 0 0 - - WRONG (x y; z)"},
 		{result{name: "a"}, "a 1 0 0 0 - - WRONG"},
 	} {
 		if got, want := c.r.line(), strings.Replace(c.want, " 1 ", fmt.Sprintf(" %d ", *seed), 1); got != want {

@@ -82,7 +82,7 @@ func (r *result) line() string {
 	}
 	text := fmt.Sprintf("%s %d %d %d %d %s %s %s", strings.ReplaceAll(r.name, " ", "-"), *seed, r.count, r.lost, r.double, p99, rss, verdict)
 	if len(more) > 0 {
-		text += " (" + strings.Join(more, "; ") + ")"
+		text += " (" + strings.Join(strings.Fields(strings.Join(more, "; ")), " ") + ")" // what is said may have lines
 	}
 	return text
 }
