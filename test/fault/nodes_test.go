@@ -99,9 +99,13 @@ func TestF18Postgres(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	c := newCluster(t, faulty(), 2)
-	l := c.startLoad(ctx, t, 12, 50_000, false)
+	perSecond, ends := 4, []syscall.Signal{syscall.SIGKILL}
+	if *full {
+		perSecond, ends = 12, []syscall.Signal{syscall.SIGKILL, syscall.SIGQUIT, syscall.SIGINT}
+	}
+	l := c.startLoad(ctx, t, perSecond, 50_000, false)
 	var back []time.Duration
-	for _, how := range []syscall.Signal{syscall.SIGKILL, syscall.SIGQUIT, syscall.SIGINT} {
+	for _, how := range ends {
 		pause(lease)
 		if err := c.postgres.Stop(how); err != nil {
 			t.Fatal(err)
