@@ -118,12 +118,14 @@ const mostKept = 10 * 365 * 24 * time.Hour
 func (r *reader) retention(n *node, shared bool, k *Retention) {
 	*k = Retention{Deliveries: 30 * 24 * time.Hour, Events: 90 * 24 * time.Hour}
 	o := r.object(n, "retention")
-	for key, into := range map[string]*time.Duration{"deliveries": &k.Deliveries, "events": &k.Events} {
+	kept := func(key string, into *time.Duration) {
 		o.duration(key, mostKept, into)
 		if *into < LeastKept {
 			r.fail(o.n.child(key), o.path(key)+" must be at least 168h, a week: what is forgotten earlier would be new when its source repeats it", "write "+key+": 168h or more")
 		}
 	}
+	kept("deliveries", &k.Deliveries) // in this order, for it is told
+	kept("events", &k.Events)
 	o.size("size", 64<<20, 1<<40, &k.Size)
 	if at := o.n.child("size"); at != nil && shared {
 		r.fail(at, o.path("size")+" is of the data directory's database", "take it out: PostgreSQL's disk is looked after where it runs")
