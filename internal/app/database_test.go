@@ -93,6 +93,9 @@ func TestNodesShareTheToken(t *testing.T) {
 		if _, ok := a.tokens.Verify(http.Header{"Authorization": {"Bearer " + tokens[0]}}); !ok {
 			t.Errorf("node %s does not know the token", a.node.Name)
 		}
+		if a.book == nil {
+			t.Errorf("node %s does not keep what is under way", a.node.Name)
+		}
 	}
 	stop := func(a *App) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)

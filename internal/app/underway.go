@@ -1,6 +1,7 @@
 package app
 
 import (
+	"os"
 	"time"
 
 	"github.com/funnelsec/funnel/internal/httpapi"
@@ -10,7 +11,12 @@ import (
 // openBook learns how the process before this one ended: the runs that it worked
 // on then are suspected of it. Without the book the server works all the same.
 func (a *App) openBook() error {
-	book, past, err := underway.Open(a.o.Config.Data, a.node.ID, a.o.Clock())
+	var book *underway.Book
+	var past underway.Past
+	err := os.MkdirAll(a.o.Config.Data, 0o700) // with PostgreSQL nobody has made it yet
+	if err == nil {
+		book, past, err = underway.Open(a.o.Config.Data, a.node.ID, a.o.Clock())
+	}
 	if err != nil {
 		a.log.Warn("should the server crash, it will not be known of which run", "error", err)
 		return nil

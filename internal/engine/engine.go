@@ -239,8 +239,9 @@ func (e *Engine) Work(ctx context.Context, run int64, lease *record.Lease) (w re
 	if loaded.Run.Deaths > 0 {
 		together = e.suspected
 	}
-	together(ctx, loaded.Run, func(waited bool) {
-		if waited { // it may have changed meanwhile
+	late := loaded.Run.Silent > 0 && e.awaitCalm(ctx)
+	together(loaded.Run, func(waited bool) {
+		if waited || late { // it may have changed meanwhile
 			if loaded, ok, w.Again = e.loadToWork(ctx, run, lease); !ok {
 				return
 			}

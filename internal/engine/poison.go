@@ -65,23 +65,22 @@ func poisonous(r record.Run) error {
 	case r.Silent >= mostSilent:
 		return funnel.Errorf(funnel.Internal, "the server ended %d times in a row while it worked on this run, the last %d times on nothing else and in the same step, and left no trace: find out whether the machine ran out of memory, then retry the run", r.Deaths, r.Silent)
 	case r.Deaths >= mostDeaths:
-		return funnel.Errorf(funnel.Internal, "the server ended %d times in a row while it worked on this run, the last times on nothing else, and left no trace: find out whether the machine ran out of memory, then retry the run", r.Deaths)
+		return funnel.Errorf(funnel.Internal, "the server ended %d times in a row while it worked on this run, and left no trace: find out whether the machine ran out of memory, then retry the run", r.Deaths)
 	}
 	return nil
 }
 
 // suspected is work on a run that may end the process: nothing else goes on
 // meanwhile. A run that was worked on and did not is cleared.
-func (e *Engine) suspected(ctx context.Context, run record.Run, work func(waited bool)) {
+func (e *Engine) suspected(run record.Run, work func(waited bool)) {
 	e.o.Log.Warn("the server ended while it worked on this run: it is worked on alone", "run", run.ID, "playbook", run.Playbook, "deaths", run.Deaths, "crashes", run.Crashes)
-	late := run.Silent > 0 && e.awaitCalm(ctx)
 	leave, waited := e.company.enter(true, mostAlone)
 	defer leave()
 	if err := e.o.Journal.Alone(run.ID); err != nil {
 		e.o.Log.Error("noting that a suspect is worked on", "run", run.ID, "error", err)
 	}
 	end := e.underway().BeginAlone(run.ID, mostAlone)
-	work(waited || late)
+	work(waited)
 	end()
 	if err := e.o.Journal.Survived(run.ID); err != nil {
 		e.o.Log.Error("clearing a run of suspicion", "run", run.ID, "error", err)
@@ -89,7 +88,7 @@ func (e *Engine) suspected(ctx context.Context, run record.Run, work func(waited
 }
 
 // inCompany is work on any other run.
-func (e *Engine) inCompany(_ context.Context, run record.Run, work func(waited bool)) {
+func (e *Engine) inCompany(run record.Run, work func(waited bool)) {
 	leave, waited := e.company.enter(false, 0)
 	defer leave()
 	end := e.underway().Begin(run.ID)

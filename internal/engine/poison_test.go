@@ -251,23 +251,32 @@ func TestSuspectThatTakesLong(t *testing.T) {
 	})
 }
 
+// lookingUp returns a world that works, whose runs look something up; nothing is found
+// before it is opened.
+func lookingUp(t *testing.T) (w *world, open func()) {
+	w = newWorld(t)
+	gate := make(chan struct{})
+	w.desk.ever("look_up", fault{gate: gate})
+	w.on("p", func(r *funnel.Run, a alert) error {
+		_, err := funnel.Step(r, "look", w.kit.lookUp, named{a.Name})
+		return err
+	})
+	w.start()
+	return w, func() {
+		close(gate)
+		w.desk.ever("look_up", fault{})
+	}
+}
+
 // A run that has died without a trace while it was alone is not tried at once: first
 // it is seen whether the process lives without it.
 func TestSilentSuspectsWait(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		w := newWorld(t)
-		open := make(chan struct{})
-		w.desk.ever("look_up", fault{gate: open})
-		w.on("p", func(r *funnel.Run, a alert) error {
-			_, err := funnel.Step(r, "look", w.kit.lookUp, named{a.Name})
-			return err
-		})
-		w.start()
+		w, open := lookingUp(t)
 		once, twice, other := w.one("once"), w.one("twice"), w.one("other")
 		after(time.Second)
 		w.crash()
-		close(open)
-		w.desk.ever("look_up", fault{})
+		open()
 		w.reopen()
 		w.died([]int64{once, twice}, false)
 		w.died([]int64{twice}, false)
@@ -285,19 +294,11 @@ func TestSilentSuspectsWait(t *testing.T) {
 // company it takes more of them, for then it may have been another.
 func TestSilentDeaths(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		w := newWorld(t)
-		open := make(chan struct{})
-		w.desk.ever("look_up", fault{gate: open})
-		w.on("p", func(r *funnel.Run, a alert) error {
-			_, err := funnel.Step(r, "look", w.kit.lookUp, named{a.Name})
-			return err
-		})
-		w.start()
+		w, open := lookingUp(t)
 		two, three, five, six := w.one("two"), w.one("three"), w.one("five"), w.one("six")
 		after(time.Second)
 		w.crash()
-		close(open)
-		w.desk.ever("look_up", fault{})
+		open()
 		w.reopen()
 		w.died([]int64{two, three, five, six}, false)
 		w.died([]int64{two}, false)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/funnelsec/funnel/internal/underway"
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// live works on the runs 3, 4, 6 (alone) and 8, and ends as told.
+// live works on the runs 3, 4 and 6, the last one alone, and ends as told.
 func live(dir, dies string) {
 	book, _, err := underway.Open(dir, "child", time.Now())
 	if err != nil {
@@ -35,13 +36,6 @@ func live(dir, dies string) {
 	three, four, five := book.Begin(3), book.Begin(4), book.Begin(5)
 	five()
 	book.BeginAlone(6, time.Hour) // in the place of 5
-	book.BeginAlone(7, time.Hour)()
-	book.BeginAlone(8, time.Nanosecond)    // others join it
-	for ; ; time.Sleep(time.Millisecond) { // what the file says is what counts
-		if content, _ := os.ReadFile(filepath.Join(dir, "underway")); strings.HasSuffix(strings.TrimRight(string(content), "\x00"), "\x08") {
-			break
-		}
-	}
 	switch dies {
 	case "in order":
 		three()
@@ -78,7 +72,7 @@ func TestHowItEnded(t *testing.T) {
 		if died := c.dies != "in order"; died {
 			deaths++
 			slices.Sort(past.Runs)
-			if !past.Died() || !slices.Equal(past.Runs, []int64{3, 4, 6, 8}) || past.Alone != 6 || past.Node != "child" || past.Started.Before(began) {
+			if !past.Died() || !slices.Equal(past.Runs, []int64{3, 4, 6}) || past.Alone != 6 || past.Node != "child" || past.Started.Before(began) {
 				t.Errorf("after %s: %+v", c.dies, past)
 			}
 		} else if past.Died() {
@@ -103,6 +97,48 @@ func TestHowItEnded(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestAloneForATime: a run is alone for the time at the most, and what has ended is
+// not written again when the time is over.
+func TestAloneForATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		book, _, err := underway.Open(dir, "n", time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := func(what string, alone int64, runs ...int64) {
+			t.Helper()
+			content, err := os.ReadFile(filepath.Join(dir, "underway"))
+			next := t.TempDir()
+			if err == nil {
+				err = os.WriteFile(filepath.Join(next, "underway"), content, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, past, err := underway.Open(next, "next", time.Now())
+			if err != nil || past.Alone != alone || !slices.Equal(past.Runs, runs) {
+				t.Errorf("%s: %+v %v, want %v under way and %d alone", what, past, err, runs, alone)
+			}
+			if err := after.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		end := book.BeginAlone(8, 5*time.Second)
+		time.Sleep(4 * time.Second)
+		is("before the time is over", 8, 8)
+		time.Sleep(2 * time.Second)
+		is("after it", 0, 8)
+		end()
+		book.BeginAlone(9, 5*time.Second)()
+		time.Sleep(6 * time.Second)
+		is("when it has ended before", 0)
+		if err := book.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestForeignFile: what is no book is begun anew.
