@@ -165,6 +165,7 @@ func (x *exec) knownEffect(key string) (*record.Effect, error) {
 // or its state has changed under us.
 func (x *exec) send(s *record.Step, spec *funnel.ActionSpec, conn *Connection, f *record.Effect) error {
 	leave := x.pass(s, conn)
+	defer leave(context.Canceled) // the journal may end the replay; of the other side that says nothing
 	from := record.Planned
 	if f.Attempt == 0 && f.SentAt.IsZero() {
 		from = "" // the row is new

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/funnelsec/funnel"
@@ -84,13 +85,15 @@ func (x *exec) notYet(s *record.Step, conn *Connection) {
 	}
 }
 
-// pass enters the connection's gate, or parks the run.
+// pass enters the connection's gate, or parks the run. leave is to be called once;
+// further calls do nothing.
 func (x *exec) pass(s *record.Step, conn *Connection) (leave func(error)) {
-	leave, err := conn.Gate.Enter(x.ctx)
+	end, err := conn.Gate.Enter(x.ctx)
 	var blocked *upstream.Blocked
 	switch {
 	case err == nil:
-		return leave
+		var once sync.Once
+		return func(err error) { once.Do(func() { end(err) }) }
 	case errors.As(err, &blocked):
 		x.park(s, conn, blocked)
 	case x.ctx.Err() == nil:
