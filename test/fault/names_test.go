@@ -133,6 +133,7 @@ func TestF12Names(t *testing.T) {
 					t.Fatalf("%s: %s: /status does not say %q but %q\n%s", system.name, m.name, m.said, s.LastError, w.log())
 				}
 				pause(20 * time.Millisecond)
+				system.site.CloseClientConnections() // one may have been under way with the old address
 			}
 			seen = max(seen, time.Since(began))
 			if system == scanner { // what does not need it goes on
