@@ -291,12 +291,13 @@ func escapeWiki(s string) string {
 
 // escapeAt returns the character at offset n of the text as markup. Letters,
 // digits, white space, everything beyond ASCII and six marks stand for
-// themselves. A full stop does unless it could end "h1." or "bq.".
+// themselves. A full stop does unless it could end "h1." or "bq.", which may have
+// begun in the span before.
 func escapeAt(s string, n int, r rune) string {
 	switch {
 	case r > '~' || r <= ' ' || alnum(r) || strings.ContainsRune(`,/'"=;`, r):
 		return string(r)
-	case r == '.' && !blockMark.MatchString(s[max(0, n-2):n]):
+	case r == '.' && n >= 2 && !blockMark.MatchString(s[n-2:n]):
 		return "."
 	case r == '&':
 		return "&amp;"
