@@ -48,7 +48,7 @@ func TestF20Nodes(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 			defer cancel()
 			c := newClusterOf(t, faulty(), 3, func(c *cluster) { c.apart, c.deaf = true, name == "deaf" })
-			l := c.startLoad(ctx, t, 24, 50_000, false)
+			l := c.startLoad(ctx, t, 12, 50_000, false)
 			c.awaitBusy(ctx, t, c.nodes[1])
 			before := c.metric("funnel_taken_over_total")
 			began := time.Now()
@@ -101,7 +101,7 @@ func TestF18Postgres(t *testing.T) {
 	c := newCluster(t, faulty(), 2)
 	perSecond, ends := 4, []syscall.Signal{syscall.SIGKILL}
 	if *full {
-		perSecond, ends = 12, []syscall.Signal{syscall.SIGKILL, syscall.SIGQUIT, syscall.SIGINT}
+		perSecond, ends = 8, []syscall.Signal{syscall.SIGKILL, syscall.SIGQUIT, syscall.SIGINT}
 	}
 	l := c.startLoad(ctx, t, perSecond, 50_000, false)
 	var back []time.Duration

@@ -32,10 +32,11 @@ import (
 const childPoison = "FUNNEL_FAULT_POISON"
 
 // kinds are the kinds of poison, and how often each may be tried before a person
-// has to look. A try that hangs may be cut off by the crash of another: that is a
-// death without a proof, of which a run may have 6.
+// has to look. The first try may be cut off by the crash of another before its panic
+// is in the journal; after it the run is alone. A try that hangs may be cut off again
+// and again: these are deaths without a proof, of which a run may have 6.
 var kinds = map[string]int{
-	"panic": 1, "panic-in-action": 4, "overflow": 3, "memory": 3, "panic-elsewhere": 3, "exit": 3,
+	"panic": 1 + 1, "panic-in-action": 3 + 1, "overflow": 3, "memory": 3, "panic-elsewhere": 3, "exit": 3,
 	"hang": 1 + 6, "hang-in-action": 3 + 6,
 }
 

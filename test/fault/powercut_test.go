@@ -120,7 +120,11 @@ func cuts(t *testing.T, name string, n int, env []string) result {
 	defer cancel()
 	o := newOnDisk(t, newWorld(t, faulty()))
 	random := rand.New(rand.NewPCG(*seed, 2))
-	l := o.startLoad(ctx, t, 24, 50_000, false)
+	perSecond := 24
+	if n > 100 {
+		perSecond = 12 // or what is accepted between the cuts takes as long again as they do
+	}
+	l := o.startLoad(ctx, t, perSecond, 50_000, false)
 	began := time.Now()
 	for i := range n + 1 {
 		if ctx.Err() != nil {

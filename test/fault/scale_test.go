@@ -26,7 +26,7 @@ func TestScale(t *testing.T) {
 		latency time.Duration
 		workers int // of each node
 		alerts  int
-	}{{"waiting", 150 * time.Millisecond, 4, 60}, {"at once", 0, 32, 200}} {
+	}{{"waiting", 150 * time.Millisecond, 4, 60}, {"at once", 0, 32, 100}} {
 		t.Run(c.name, func(t *testing.T) {
 			first := 0.0
 			var text []string

@@ -100,7 +100,7 @@ func TestF21Rolling(t *testing.T) {
 	defer cancel()
 	c := newCluster(t, faulty(), 3)
 	this, following := c.program, next(t)
-	l := c.startLoad(ctx, t, 18, 50_000, false)
+	l := c.startLoad(ctx, t, 9, 50_000, false)
 	var drained []time.Duration
 	become := func(n *node, program string) {
 		began := time.Now()

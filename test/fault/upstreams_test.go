@@ -66,7 +66,7 @@ func (w *world) before(t *testing.T, url string) {
 // They are accepted as ever, the server asks now and then whether Jira is back, and
 // when it is, all tickets are opened, the oldest first.
 func TestF09UpstreamDown(t *testing.T) {
-	smallTogether(t)
+	t.Parallel() // it mostly waits
 	lasts := 4 * time.Second
 	switch {
 	case *long:
