@@ -26,9 +26,8 @@ type Underway interface {
 // no trace. Of these it is proof that the run came no further from one to the next,
 // although it was not tried before the process had lived for a while.
 const (
-	mostCrashes = 2 // while the run was alone; with the first, in company, it is the third
-	mostSilent  = 2 // the same without a trace, and the run came no further in between
-	mostDeaths  = 6 // in a row, of any kind
+	mostProven = 2 // while the run was alone, of both kinds; with the first, in company, it is the third
+	mostDeaths = 6 // in a row, of any kind
 )
 
 // mostAlone is how long the others wait for a suspect. One that ends the process
@@ -38,7 +37,7 @@ const mostAlone = 5 * time.Second
 // calm is how long the process has to live before a run is tried that has died without
 // a trace while it was alone. Who ends the process from outside every moment has done
 // it once more by then, and the run was not there.
-const calm = 2 * time.Second
+const calm = 5 * time.Second
 
 // awaitCalm returns when the process has lived for that long, or ctx ends. It reports
 // whether that took a while.
@@ -59,10 +58,10 @@ func (e *Engine) awaitCalm(ctx context.Context) (waited bool) {
 // poisonous returns why the run is not to be worked on again without a person, nil
 // if it may be.
 func poisonous(r record.Run) error {
-	switch {
-	case r.Crashes >= mostCrashes:
-		return funnel.Errorf(funnel.Internal, "the server crashed %d times while it worked on this run and nothing else: last-crash.log in the data directory says how; mend that, then retry the run", r.Crashes)
-	case r.Silent >= mostSilent:
+	switch proven := r.Crashes + r.Silent; {
+	case proven >= mostProven && r.Crashes > 0:
+		return funnel.Errorf(funnel.Internal, "the server ended %d times while it worked on this run and nothing else, %d of them crashes: last-crash.log in the data directory says how; mend that, then retry the run", proven, r.Crashes)
+	case proven >= mostProven:
 		return funnel.Errorf(funnel.Internal, "the server ended %d times in a row while it worked on this run, the last %d times on nothing else and in the same step, and left no trace: find out whether the machine ran out of memory, then retry the run", r.Deaths, r.Silent)
 	case r.Deaths >= mostDeaths:
 		return funnel.Errorf(funnel.Internal, "the server ended %d times in a row while it worked on this run, and left no trace: find out whether the machine ran out of memory, then retry the run", r.Deaths)

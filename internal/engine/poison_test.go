@@ -193,7 +193,7 @@ func TestSuspectsAreAlone(t *testing.T) {
 		for _, run := range runs {
 			if run == suspects[0] {
 				r := w.is(run, record.Failed)
-				if !strings.Contains(r.Why, "crashed 2 times") {
+				if !strings.Contains(r.Why, "2 of them crashes") {
 					t.Errorf("the one that crashed the server failed because %s", r.Why)
 				}
 				continue
@@ -281,7 +281,7 @@ func TestSilentSuspectsWait(t *testing.T) {
 		w.died([]int64{once, twice}, false)
 		w.died([]int64{twice}, false)
 		w.start()
-		after(1900 * time.Millisecond)
+		after(4900 * time.Millisecond)
 		w.is(once, record.Succeeded)
 		w.is(other, record.Succeeded)
 		w.is(twice, record.Queued)
@@ -290,17 +290,18 @@ func TestSilentSuspectsWait(t *testing.T) {
 	})
 }
 
-// Deaths without a trace count too: three in the same step, the last two alone. In
-// company it takes more of them, for then it may have been another.
+// Deaths without a trace count too: three in the same step, the last two alone, of
+// which one may be a crash. In company it takes more of them, for then it may have
+// been another.
 func TestSilentDeaths(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, open := lookingUp(t)
-		two, three, five, six := w.one("two"), w.one("three"), w.one("five"), w.one("six")
+		two, three, five, six, mixed := w.one("two"), w.one("three"), w.one("five"), w.one("six"), w.one("mixed")
 		after(time.Second)
 		w.crash()
 		open()
 		w.reopen()
-		w.died([]int64{two, three, five, six}, false)
+		w.died([]int64{two, three, five, six, mixed}, false)
 		w.died([]int64{two}, false)
 		w.died([]int64{three}, false)
 		w.died([]int64{three}, false)
@@ -308,11 +309,13 @@ func TestSilentDeaths(t *testing.T) {
 			w.died([]int64{five, six}, false)
 		}
 		w.died([]int64{six, two}, false)
+		w.died([]int64{mixed}, true)
+		w.died([]int64{mixed}, false)
 		w.start()
 		after(time.Minute)
 		w.is(two, record.Succeeded)
 		w.is(five, record.Succeeded)
-		for run, why := range map[int64]string{three: "3 times in a row while it worked on this run, the last 2 times on nothing else and in the same step", six: "6 times in a row"} {
+		for run, why := range map[int64]string{three: "3 times in a row while it worked on this run, the last 2 times on nothing else and in the same step", six: "6 times in a row", mixed: "2 times while it worked on this run and nothing else, 1 of them crashes"} {
 			if r := w.is(run, record.Failed); !strings.Contains(r.Why, why) {
 				t.Errorf("it failed because %s, want: %s", r.Why, why)
 			}
