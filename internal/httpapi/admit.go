@@ -34,7 +34,7 @@ const (
 	mostOnce  = 512
 	mostRoom  = 128
 	firstRoom = 16
-	leastRoom = 2
+	leastRoom = 2                // while nobody has to be turned away
 	lineFor   = 20 * time.Second // less than the time that senders give an answer
 )
 
@@ -42,9 +42,11 @@ var mostInLine = [...]int{once: 4096, repeated: 128, pages: 16}
 
 // Requests that wait for the disk together cost little, and those that want a
 // processor make all others wait, also those that are only to be turned away. So the
-// room grows when it is too small, and shrinks when processors have to be waited for.
+// room grows slowly when it is too small, and is halved when processors have to be
+// waited for. While requests are turned away there may be none, and a look lets one
+// in: even two at a time, and always two, would keep the processors busy.
 const (
-	longLag  = 15 * time.Millisecond
+	longLag  = 10 * time.Millisecond
 	shortLag = 5 * time.Millisecond
 	lookRest = 100 * time.Millisecond // between two looks
 )
@@ -62,7 +64,10 @@ type admission struct {
 	mu     sync.Mutex
 	room   int       // how many may be in, beside those that nobody repeats
 	full   bool      // since the last look it was too small for one
+	away   bool      // since the last look one was turned away
 	looked time.Time // at the lag
+	one    bool      // the look lets one in although there is no room
+	armed  bool      // somebody looks when nobody comes
 	all    int       // how many are in
 	in     [pages + 1]int
 	line   [pages + 1][]chan struct{}
@@ -138,9 +143,23 @@ func (a *admission) dispatch() {
 			a.line[c] = a.line[c][1:]
 			a.all++
 			a.in[c]++
+			a.one = a.one && c == once
 		}
 		a.full = a.full || c != once && len(a.line[c]) > 0
 	}
+	if !a.armed && len(a.line[repeated])+len(a.line[pages]) > 0 {
+		a.armed = true
+		time.AfterFunc(lookRest, a.look)
+	}
+}
+
+// look goes on while somebody is in line, also when nobody comes or leaves.
+func (a *admission) look() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.armed = false
+	a.adapt()
+	a.dispatch()
 }
 
 // place reports whether there is a place for one of the class. Pages, which may take
@@ -150,32 +169,38 @@ func (a *admission) place(c class) bool {
 	case once:
 		return a.all < mostOnce
 	case repeated:
-		return a.all < a.room
+		return a.all < a.room || a.one
 	default:
-		return a.all < a.room && a.in[pages] < a.room/2
+		return a.one || a.all < a.room && a.in[pages] < max(a.room/2, 1)
 	}
 }
 
-// adapt looks now and then at the lag, and makes less room when there was one, and
-// more when there was none and the room was too small.
+// adapt looks now and then at the lag, and makes half the room when there was one, and
+// a little more when there was none and the room was too small.
 func (a *admission) adapt() {
 	now := a.clock()
 	if now.Sub(a.looked) < lookRest {
 		return
 	}
+	least := leastRoom
+	if a.away {
+		least = 0
+	}
 	switch lag := a.lag(); {
 	case lag > longLag:
-		a.room = max(a.room/2, leastRoom)
+		a.room /= 2
 	case lag < shortLag && a.full:
-		a.room = min(a.room*2, mostRoom)
+		a.room = min(a.room+1+a.room/16, mostRoom)
 	}
-	a.looked, a.full = now, false
+	a.room = max(a.room, least)
+	a.looked, a.full, a.away, a.one = now, false, false, a.room == 0 && a.all == a.in[once]
 }
 
 // refuse counts, and tells the log now and then.
 func (a *admission) refuse(c class) {
 	a.metrics.Shed(c.String())
 	a.shed[c]++
+	a.away = true
 	if now := a.clock(); now.Sub(a.told) >= shedLog {
 		a.log.Warn("there is more to do than can be done; requests were turned away with 503", "pages", a.shed[pages], "repeated", a.shed[repeated], "once", a.shed[once])
 		a.told, a.shed = now, [pages + 1]int{}

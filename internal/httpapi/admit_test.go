@@ -153,14 +153,18 @@ func TestRoomFollowsTheLag(t *testing.T) {
 			t.Errorf("there is room for %d although nobody wanted more", a.room)
 		}
 		all := come(ctx, a, repeated, 3*firstRoom)
-		for range 10 {
+		look(once)
+		if a.room != firstRoom+2 {
+			t.Errorf("after one look there is room for %d", a.room)
+		}
+		for range 30 {
 			look(once)
 		}
-		if n := sum(all); n[0] != len(all) || a.room != 4*firstRoom {
+		if n := sum(all); n[0] != len(all) || a.room > len(all)+4 {
 			t.Errorf("there is room for %d; %d are in, in line, turned away", a.room, n)
 		}
 		all = append(all, come(ctx, a, repeated, mostRoom)...)
-		for range 10 {
+		for range 30 {
 			look(once)
 		}
 		if n := sum(all); n[0] != mostRoom || a.room != mostRoom {
@@ -186,6 +190,91 @@ func TestRoomFollowsTheLag(t *testing.T) {
 		}
 		if a.room != leastRoom {
 			t.Errorf("with a middling lag there is room for %d", a.room)
+		}
+	})
+}
+
+// TestOneALook: while requests are turned away for want of processors there may be no
+// room, and one is let in at each look, whether or not anybody comes or leaves; with
+// nobody turned away there is a little.
+func TestOneALook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		a := newAdmission()
+		a.lag = func() time.Duration { return longLag + 1 }
+		flood := come(ctx, a, repeated, 2*mostInLine[repeated])
+		look := func() {
+			time.Sleep(lookRest)
+			synctest.Wait()
+		}
+		for range 6 {
+			flood = append(flood, come(ctx, a, repeated, 10)...)
+			look()
+		}
+		if a.room != 0 {
+			t.Fatalf("while requests are turned away there is room for %d", a.room)
+		}
+		if n := sum(flood); n[0] != firstRoom/2 {
+			t.Errorf("with no room, while those from before are in: %d in, in line, turned away", n)
+		}
+		gone := 0
+		leave := func() {
+			for ; gone < len(flood) && flood[gone].in; gone++ {
+				flood[gone].leave()
+			}
+		}
+		for i := range 5 {
+			leave()
+			come(ctx, a, repeated, 10) // of whom some are turned away
+			look()
+			if n := sum(flood)[0]; n != gone+1 {
+				t.Fatalf("look %d lets in %d, want 1", i, n-gone)
+			}
+		}
+		if n := sum(come(ctx, a, once, 50)); n[0] != 50 {
+			t.Errorf("deliveries that nobody repeats: %d in, in line, turned away", n)
+		}
+		look() // since the one before nobody was turned away
+		look()
+		if a.room != leastRoom {
+			t.Errorf("with nobody turned away there is room for %d, want %d", a.room, leastRoom)
+		}
+	})
+}
+
+// TestPageWithoutRoom: a person's page is let in at a look although there is no room,
+// if no delivery waits.
+func TestPageWithoutRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		a := newAdmission()
+		a.lag = func() time.Duration { return longLag + 1 }
+		for i := range 10 {
+			for _, v := range come(ctx, a, pages, 2*firstRoom) { // more than the line holds
+				if v.in {
+					v.leave()
+				}
+			}
+			before := len(a.line[pages])
+			time.Sleep(lookRest)
+			synctest.Wait()
+			if n := before - len(a.line[pages]); i > 5 && (a.room != 0 || n != 1 || a.in[pages] != 1) {
+				t.Fatalf("look %d: room for %d, %d pages let in, %d in", i, a.room, n, a.in[pages])
+			}
+			for a.in[pages] > 0 {
+				a.leave(pages)
+			}
+		}
+		a.lag, a.room = func() time.Duration { return longLag }, 1
+		come(ctx, a, pages, 2*firstRoom)
+		time.Sleep(lookRest)
+		synctest.Wait()
+		if a.room != 1 || a.in[pages] != 1 {
+			t.Errorf("with room for %d, %d pages are in, want 1", a.room, a.in[pages])
 		}
 	})
 }

@@ -82,14 +82,14 @@ func TestF09UpstreamDown(t *testing.T) {
 	t.Cleanup(server.Close)
 	w.before(t, server.URL)
 	w.start(t, nil)
-	alerts := &sort{name: "once", method: http.MethodPost, path: "/hooks/splunk/" + splunkSecret, body: alert, acked: map[string]bool{}}
+	alerts := &sort{name: "once", method: http.MethodPost, path: "/hooks/splunk/" + splunkSecret, body: whole(alert), acked: map[string]bool{}}
 	var all sync.WaitGroup
-	client := &http.Client{Timeout: 10 * time.Second}
-	alerts.openLoop(ctx, &all, client, w.server, 5, 2*time.Second)
+	client := newCaller(w.server)
+	alerts.openLoop(ctx, &all, client, 5, 2*time.Second)
 	all.Wait()
 	gate.down.Store(true)
 	began := time.Now()
-	alerts.openLoop(ctx, &all, client, w.server, 5, lasts)
+	alerts.openLoop(ctx, &all, client, 5, lasts)
 	all.Wait()
 	const opens = 10 * time.Second // by then the breaker has opened, and the first pauses are over
 	probes := gate.since(began.Add(opens))
