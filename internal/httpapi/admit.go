@@ -163,7 +163,8 @@ func (a *admission) look() {
 }
 
 // place reports whether there is a place for one of the class. Pages, which may take
-// long, leave half of the room to deliveries.
+// long, for some wait for an action's outcome, leave half of the room to deliveries; and
+// when there is no room, those that are in do not keep a delivery out.
 func (a *admission) place(c class) bool {
 	switch c {
 	case once:
@@ -171,7 +172,7 @@ func (a *admission) place(c class) bool {
 	case repeated:
 		return a.all < a.room || a.one
 	default:
-		return a.one || a.all < a.room && a.in[pages] < max(a.room/2, 1)
+		return a.one && a.in[pages] < mostRoom/2 || a.all < a.room && a.in[pages] < max(a.room/2, 1)
 	}
 }
 
@@ -193,7 +194,7 @@ func (a *admission) adapt() {
 		a.room = min(a.room+1+a.room/16, mostRoom)
 	}
 	a.room = max(a.room, least)
-	a.looked, a.full, a.away, a.one = now, false, false, a.room == 0 && a.all == a.in[once]
+	a.looked, a.full, a.away, a.one = now, false, false, a.room == 0 && a.in[repeated] == 0
 }
 
 // refuse counts, and tells the log now and then.

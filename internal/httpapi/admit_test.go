@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,10 +22,58 @@ func newAdmission() *admission {
 	return &admission{log: slog.New(slog.DiscardHandler), clock: time.Now, lag: func() time.Duration { return 0 }, room: firstRoom}
 }
 
+// locked changes the state while nobody looks.
+func (a *admission) locked(change func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change()
+}
+
+func (a *admission) waiting(c class) (n int) {
+	a.locked(func() { n = len(a.line[c]) })
+	return n
+}
+
+func allIn(a *admission) int {
+	in, _ := a.figures()
+	return in
+}
+
+// now says how much room there is, how many pages are in, and how many in line.
+func (a *admission) now() (room, in, line int) {
+	a.locked(func() { room, in = a.room, a.in[pages] })
+	return room, in, a.waiting(pages)
+}
+
+func (a *admission) roomNow() int {
+	room, _, _ := a.now()
+	return room
+}
+
+// setLag lets processors be waited for so long from now on.
+func setLag(a *admission, lag time.Duration) {
+	a.locked(func() { a.lag = func() time.Duration { return lag } })
+}
+
 // visit is a request that asks to be let in.
 type visit struct {
-	ended, in bool
-	leave     func()
+	answer atomic.Pointer[func()] // nil: none yet; noPlace: turned away; else it leaves
+	left   bool
+}
+
+var noPlace = func() {}
+
+func (v *visit) in() bool {
+	leave := v.answer.Load()
+	return leave != nil && leave != &noPlace
+}
+
+// leave ends a visit that is in, once.
+func (v *visit) leave() {
+	if v.in() && !v.left {
+		v.left = true
+		(*v.answer.Load())()
+	}
 }
 
 // come lets so many requests of the class ask, and returns when each is in, in line or
@@ -33,7 +82,14 @@ func come(ctx context.Context, a *admission, c class, n int) (list []*visit) {
 	for range n {
 		v := &visit{}
 		list = append(list, v)
-		go func() { v.leave, v.in = a.enter(ctx, c); v.ended = true }()
+		go func() {
+			leave, ok := a.enter(ctx, c)
+			if !ok {
+				v.answer.Store(&noPlace)
+				return
+			}
+			v.answer.Store(&leave)
+		}()
 		synctest.Wait() // one after the other
 	}
 	return list
@@ -44,9 +100,9 @@ func sum(list []*visit) [3]int {
 	var n [3]int
 	for _, v := range list {
 		switch {
-		case v.in:
+		case v.in():
 			n[0]++
-		case !v.ended:
+		case v.answer.Load() == nil:
 			n[1]++
 		default:
 			n[2]++
@@ -75,13 +131,11 @@ func TestWhoIsShed(t *testing.T) {
 		if n := sum(never); n != [3]int{mostOnce - firstRoom, 20, 0} {
 			t.Fatalf("deliveries that nobody repeats: %d in, in line, turned away", n)
 		}
-		if v := come(ctx, a, always, 1); !v[0].in {
+		if v := come(ctx, a, always, 1); !v[0].in() {
 			t.Error("what shows how the server does is turned away")
 		}
 		for _, v := range slices.Concat(read, again) { // all that are in leave
-			if v.in {
-				v.leave()
-			}
+			v.leave()
 		}
 		synctest.Wait()
 		if n, m, o := sum(never), sum(again), sum(read); n != [3]int{mostOnce, 20 - firstRoom, 0} || m[1] != 128 || o[1] != 16 {
@@ -111,20 +165,20 @@ func TestLineIsBounded(t *testing.T) {
 		}
 		in[0].leave() // one from the line takes its place
 		synctest.Wait()
-		if n := sum(line); n != [3]int{1, most - 1, 1} || !line[0].in {
+		if n := sum(line); n != [3]int{1, most - 1, 1} || !line[0].in() {
 			t.Fatalf("after one has left: %d in, in line, turned away", n)
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		left := come(gone, a, once, 1)
 		cancel()
 		synctest.Wait()
-		if n := sum(left); n != [3]int{0, 0, 1} || len(a.line[once]) != most-1 {
+		if n := sum(left); n != [3]int{0, 0, 1} || a.waiting(once) != most-1 {
 			t.Errorf("who has gone is in line: %d", n)
 		}
 		time.Sleep(lineFor)
 		synctest.Wait()
-		if n := sum(line); n != [3]int{1, 0, most} || len(a.line[once]) != 0 || a.all != mostOnce {
-			t.Errorf("after all the time: %d in, in line, turned away; %d are in", n, a.all)
+		if n := sum(line); n != [3]int{1, 0, most} || a.waiting(once) != 0 || allIn(a) != mostOnce {
+			t.Errorf("after all the time: %d in, in line, turned away; %d are in", n, allIn(a))
 		}
 	})
 }
@@ -138,58 +192,54 @@ func TestRoomFollowsTheLag(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		a := newAdmission()
-		lag := time.Duration(0)
-		a.lag = func() time.Duration { return lag }
 		look := func(c class) { // a request comes and, if it is let in, goes
 			time.Sleep(lookRest)
-			if v := come(ctx, a, c, 1)[0]; v.in {
-				v.leave()
-			}
+			come(ctx, a, c, 1)[0].leave()
 		}
 		for range 3 {
 			look(repeated)
 		}
-		if a.room != firstRoom {
-			t.Errorf("there is room for %d although nobody wanted more", a.room)
+		if a.roomNow() != firstRoom {
+			t.Errorf("there is room for %d although nobody wanted more", a.roomNow())
 		}
 		all := come(ctx, a, repeated, 3*firstRoom)
 		look(once)
-		if a.room != firstRoom+2 {
-			t.Errorf("after one look there is room for %d", a.room)
+		if a.roomNow() != firstRoom+2 {
+			t.Errorf("after one look there is room for %d", a.roomNow())
 		}
 		for range 30 {
 			look(once)
 		}
-		if n := sum(all); n[0] != len(all) || a.room > len(all)+4 {
-			t.Errorf("there is room for %d; %d are in, in line, turned away", a.room, n)
+		if n := sum(all); n[0] != len(all) || a.roomNow() > len(all)+4 {
+			t.Errorf("there is room for %d; %d are in, in line, turned away", a.roomNow(), n)
 		}
 		all = append(all, come(ctx, a, repeated, mostRoom)...)
 		for range 30 {
 			look(once)
 		}
-		if n := sum(all); n[0] != mostRoom || a.room != mostRoom {
-			t.Errorf("there is room for %d; %d are in, in line, turned away", a.room, n)
+		if n := sum(all); n[0] != mostRoom || a.roomNow() != mostRoom {
+			t.Errorf("there is room for %d; %d are in, in line, turned away", a.roomNow(), n)
 		}
-		lag = longLag + 1
+		setLag(a, longLag+1)
 		look(once)
-		if a.room != mostRoom/2 {
-			t.Errorf("with a lag there is room for %d", a.room)
+		if a.roomNow() != mostRoom/2 {
+			t.Errorf("with a lag there is room for %d", a.roomNow())
 		}
 		for range 10 {
 			look(once)
 		}
-		if a.room != leastRoom {
-			t.Errorf("with a long lag there is room for %d, want %d", a.room, leastRoom)
+		if a.roomNow() != leastRoom {
+			t.Errorf("with a long lag there is room for %d, want %d", a.roomNow(), leastRoom)
 		}
 		if n := sum(come(ctx, a, once, 100)); n[0] != 100 {
 			t.Errorf("with a lag deliveries that nobody repeats: %d in, in line, turned away", n)
 		}
-		lag = (longLag + shortLag) / 2
+		setLag(a, (longLag+shortLag)/2)
 		for range 10 {
 			look(repeated)
 		}
-		if a.room != leastRoom {
-			t.Errorf("with a middling lag there is room for %d", a.room)
+		if a.roomNow() != leastRoom {
+			t.Errorf("with a middling lag there is room for %d", a.roomNow())
 		}
 	})
 }
@@ -203,7 +253,7 @@ func TestOneALook(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		a := newAdmission()
-		a.lag = func() time.Duration { return longLag + 1 }
+		setLag(a, longLag+1)
 		flood := come(ctx, a, repeated, 2*mostInLine[repeated])
 		look := func() {
 			time.Sleep(lookRest)
@@ -213,15 +263,15 @@ func TestOneALook(t *testing.T) {
 			flood = append(flood, come(ctx, a, repeated, 10)...)
 			look()
 		}
-		if a.room != 0 {
-			t.Fatalf("while requests are turned away there is room for %d", a.room)
+		if a.roomNow() != 0 {
+			t.Fatalf("while requests are turned away there is room for %d", a.roomNow())
 		}
 		if n := sum(flood); n[0] != firstRoom/2 {
 			t.Errorf("with no room, while those from before are in: %d in, in line, turned away", n)
 		}
 		gone := 0
 		leave := func() {
-			for ; gone < len(flood) && flood[gone].in; gone++ {
+			for ; gone < len(flood) && flood[gone].in(); gone++ {
 				flood[gone].leave()
 			}
 		}
@@ -238,8 +288,37 @@ func TestOneALook(t *testing.T) {
 		}
 		look() // since the one before nobody was turned away
 		look()
-		if a.room != leastRoom {
-			t.Errorf("with nobody turned away there is room for %d, want %d", a.room, leastRoom)
+		if a.roomNow() != leastRoom {
+			t.Errorf("with nobody turned away there is room for %d, want %d", a.roomNow(), leastRoom)
+		}
+	})
+}
+
+// TestLongPages: pages that are in and wait for something do not keep deliveries out
+// when there is no room.
+func TestLongPages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		a := newAdmission()
+		long := come(ctx, a, pages, firstRoom/2)
+		time.Sleep(lookRest)
+		setLag(a, longLag+1)
+		var flood []*visit
+		for range 10 {
+			flood = append(flood, come(ctx, a, repeated, 2*mostInLine[repeated])...)
+			for _, v := range flood {
+				v.leave()
+			}
+			time.Sleep(lookRest)
+			synctest.Wait()
+		}
+		if n := sum(long); n[0] != len(long) || a.roomNow() != 0 {
+			t.Fatalf("pages: %d in, in line, turned away; there is room for %d", n, a.roomNow())
+		}
+		if n := sum(flood)[0]; n < 5 { // until there is no room some looks let in nobody
+			t.Errorf("beside pages that take long %d deliveries were let in, at ten looks", n)
 		}
 	})
 }
@@ -252,29 +331,37 @@ func TestPageWithoutRoom(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		a := newAdmission()
-		a.lag = func() time.Duration { return longLag + 1 }
+		setLag(a, longLag+1)
 		for i := range 10 {
 			for _, v := range come(ctx, a, pages, 2*firstRoom) { // more than the line holds
-				if v.in {
-					v.leave()
-				}
+				v.leave()
 			}
-			before := len(a.line[pages])
+			_, _, before := a.now()
 			time.Sleep(lookRest)
 			synctest.Wait()
-			if n := before - len(a.line[pages]); i > 5 && (a.room != 0 || n != 1 || a.in[pages] != 1) {
-				t.Fatalf("look %d: room for %d, %d pages let in, %d in", i, a.room, n, a.in[pages])
+			room, in, line := a.now()
+			if n := before - line; i > 5 && (room != 0 || n != 1 || in != 1) {
+				t.Fatalf("look %d: room for %d, %d pages let in, %d in", i, room, n, in)
 			}
-			for a.in[pages] > 0 {
+			for range in {
 				a.leave(pages)
 			}
 		}
-		a.lag, a.room = func() time.Duration { return longLag }, 1
+		setLag(a, longLag)
+		a.locked(func() { a.room = 1 })
 		come(ctx, a, pages, 2*firstRoom)
 		time.Sleep(lookRest)
 		synctest.Wait()
-		if a.room != 1 || a.in[pages] != 1 {
-			t.Errorf("with room for %d, %d pages are in, want 1", a.room, a.in[pages])
+		if room, in, _ := a.now(); room != 1 || in != 1 {
+			t.Errorf("with room for %d, %d pages are in, want 1", room, in)
+		}
+		setLag(a, longLag+1)
+		a.locked(func() { a.room, a.all, a.in[pages] = 0, mostRoom/2, mostRoom/2 })
+		come(ctx, a, pages, 2*firstRoom)
+		time.Sleep(lookRest)
+		synctest.Wait()
+		if room, in, _ := a.now(); room != 0 || in != mostRoom/2 {
+			t.Errorf("beside %d pages another is let in; there is room for %d", mostRoom/2, room)
 		}
 	})
 }
@@ -321,7 +408,9 @@ func TestShedAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := slow{nil, make(chan struct{}, 1000), make(chan struct{})}
-		handler := newHouse(t, func(o *Options) { o.Intake = s }).handler
+		house := newHouse(t, func(o *Options) { o.Intake = s })
+		setLag(house.server.admission, 0) // not that of the machine
+		handler := house.handler
 		deliver := func(source string) {
 			go handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "https://funnel.example.com/hooks/"+source, strings.NewReader("{}")))
 			synctest.Wait()
