@@ -22,37 +22,48 @@ func newAdmission() *admission {
 	return &admission{log: slog.New(slog.DiscardHandler), clock: time.Now, lag: func() time.Duration { return 0 }, room: firstRoom}
 }
 
-// locked changes the state while nobody looks.
-func (a *admission) locked(change func()) {
+// inVirtualTime runs a test of an admission that nobody has come to yet.
+func inVirtualTime(t *testing.T, test func(t *testing.T, ctx context.Context, a *admission)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel() // who is in line goes
+		test(t, ctx, newAdmission())
+	})
+}
+
+// set changes the state while nobody looks.
+func set(a *admission, change func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	change()
 }
 
-func (a *admission) waiting(c class) (n int) {
-	a.locked(func() { n = len(a.line[c]) })
-	return n
+// state is a copy of how an admission is at the moment.
+type state struct {
+	room, all int
+	in, line  [pages + 1]int
 }
 
-func allIn(a *admission) int {
-	in, _ := a.figures()
-	return in
+func now(a *admission) (s state) {
+	set(a, func() {
+		s.room, s.all, s.in = a.room, a.all, a.in
+		for c, line := range a.line {
+			s.line[c] = len(line)
+		}
+	})
+	return s
 }
 
-// now says how much room there is, how many pages are in, and how many in line.
-func (a *admission) now() (room, in, line int) {
-	a.locked(func() { room, in = a.room, a.in[pages] })
-	return room, in, a.waiting(pages)
-}
-
-func (a *admission) roomNow() int {
-	room, _, _ := a.now()
-	return room
+// untilLook lets the time pass in which somebody looks once, virtually.
+func untilLook() {
+	time.Sleep(lookRest)
+	synctest.Wait()
 }
 
 // setLag lets processors be waited for so long from now on.
 func setLag(a *admission, lag time.Duration) {
-	a.locked(func() { a.lag = func() time.Duration { return lag } })
+	set(a, func() { a.lag = func() time.Duration { return lag } })
 }
 
 // visit is a request that asks to be let in.
@@ -114,11 +125,7 @@ func sum(list []*visit) [3]int {
 // TestWhoIsShed: pages are turned away first, then deliveries that are repeated;
 // those that nobody repeats have places still, and are the first in line for more.
 func TestWhoIsShed(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		a := newAdmission()
+	inVirtualTime(t, func(t *testing.T, ctx context.Context, a *admission) {
 		read := come(ctx, a, pages, 100)
 		if n := sum(read); n != [3]int{firstRoom / 2, 16, 84 - firstRoom/2} {
 			t.Fatalf("pages: %d in, in line, turned away", n)
@@ -172,13 +179,13 @@ func TestLineIsBounded(t *testing.T) {
 		left := come(gone, a, once, 1)
 		cancel()
 		synctest.Wait()
-		if n := sum(left); n != [3]int{0, 0, 1} || a.waiting(once) != most-1 {
+		if n := sum(left); n != [3]int{0, 0, 1} || now(a).line[once] != most-1 {
 			t.Errorf("who has gone is in line: %d", n)
 		}
 		time.Sleep(lineFor)
 		synctest.Wait()
-		if n := sum(line); n != [3]int{1, 0, most} || a.waiting(once) != 0 || allIn(a) != mostOnce {
-			t.Errorf("after all the time: %d in, in line, turned away; %d are in", n, allIn(a))
+		if n := sum(line); n != [3]int{1, 0, most} || now(a).line[once] != 0 || now(a).all != mostOnce {
+			t.Errorf("after all the time: %d in, in line, turned away; %d are in", n, now(a).all)
 		}
 	})
 }
@@ -187,11 +194,7 @@ func TestLineIsBounded(t *testing.T) {
 // those that can come again, but not none, and when it is too small and they need not
 // there is more.
 func TestRoomFollowsTheLag(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		a := newAdmission()
+	inVirtualTime(t, func(t *testing.T, ctx context.Context, a *admission) {
 		look := func(c class) { // a request comes and, if it is let in, goes
 			time.Sleep(lookRest)
 			come(ctx, a, c, 1)[0].leave()
@@ -199,37 +202,37 @@ func TestRoomFollowsTheLag(t *testing.T) {
 		for range 3 {
 			look(repeated)
 		}
-		if a.roomNow() != firstRoom {
-			t.Errorf("there is room for %d although nobody wanted more", a.roomNow())
+		if now(a).room != firstRoom {
+			t.Errorf("there is room for %d although nobody wanted more", now(a).room)
 		}
 		all := come(ctx, a, repeated, 3*firstRoom)
 		look(once)
-		if a.roomNow() != firstRoom+2 {
-			t.Errorf("after one look there is room for %d", a.roomNow())
+		if now(a).room != firstRoom+2 {
+			t.Errorf("after one look there is room for %d", now(a).room)
 		}
 		for range 30 {
 			look(once)
 		}
-		if n := sum(all); n[0] != len(all) || a.roomNow() > len(all)+4 {
-			t.Errorf("there is room for %d; %d are in, in line, turned away", a.roomNow(), n)
+		if n := sum(all); n[0] != len(all) || now(a).room > len(all)+4 {
+			t.Errorf("there is room for %d; %d are in, in line, turned away", now(a).room, n)
 		}
 		all = append(all, come(ctx, a, repeated, mostRoom)...)
 		for range 30 {
 			look(once)
 		}
-		if n := sum(all); n[0] != mostRoom || a.roomNow() != mostRoom {
-			t.Errorf("there is room for %d; %d are in, in line, turned away", a.roomNow(), n)
+		if n := sum(all); n[0] != mostRoom || now(a).room != mostRoom {
+			t.Errorf("there is room for %d; %d are in, in line, turned away", now(a).room, n)
 		}
 		setLag(a, longLag+1)
 		look(once)
-		if a.roomNow() != mostRoom/2 {
-			t.Errorf("with a lag there is room for %d", a.roomNow())
+		if now(a).room != mostRoom/2 {
+			t.Errorf("with a lag there is room for %d", now(a).room)
 		}
 		for range 10 {
 			look(once)
 		}
-		if a.roomNow() != leastRoom {
-			t.Errorf("with a long lag there is room for %d, want %d", a.roomNow(), leastRoom)
+		if now(a).room != leastRoom {
+			t.Errorf("with a long lag there is room for %d, want %d", now(a).room, leastRoom)
 		}
 		if n := sum(come(ctx, a, once, 100)); n[0] != 100 {
 			t.Errorf("with a lag deliveries that nobody repeats: %d in, in line, turned away", n)
@@ -238,8 +241,8 @@ func TestRoomFollowsTheLag(t *testing.T) {
 		for range 10 {
 			look(repeated)
 		}
-		if a.roomNow() != leastRoom {
-			t.Errorf("with a middling lag there is room for %d", a.roomNow())
+		if now(a).room != leastRoom {
+			t.Errorf("with a middling lag there is room for %d", now(a).room)
 		}
 	})
 }
@@ -248,23 +251,15 @@ func TestRoomFollowsTheLag(t *testing.T) {
 // room, and one is let in at each look, whether or not anybody comes or leaves; with
 // nobody turned away there is a little.
 func TestOneALook(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		a := newAdmission()
+	inVirtualTime(t, func(t *testing.T, ctx context.Context, a *admission) {
 		setLag(a, longLag+1)
 		flood := come(ctx, a, repeated, 2*mostInLine[repeated])
-		look := func() {
-			time.Sleep(lookRest)
-			synctest.Wait()
-		}
 		for range 6 {
 			flood = append(flood, come(ctx, a, repeated, 10)...)
-			look()
+			untilLook()
 		}
-		if a.roomNow() != 0 {
-			t.Fatalf("while requests are turned away there is room for %d", a.roomNow())
+		if now(a).room != 0 {
+			t.Fatalf("while requests are turned away there is room for %d", now(a).room)
 		}
 		if n := sum(flood); n[0] != firstRoom/2 {
 			t.Errorf("with no room, while those from before are in: %d in, in line, turned away", n)
@@ -278,7 +273,7 @@ func TestOneALook(t *testing.T) {
 		for i := range 5 {
 			leave()
 			come(ctx, a, repeated, 10) // of whom some are turned away
-			look()
+			untilLook()
 			if n := sum(flood)[0]; n != gone+1 {
 				t.Fatalf("look %d lets in %d, want 1", i, n-gone)
 			}
@@ -286,10 +281,10 @@ func TestOneALook(t *testing.T) {
 		if n := sum(come(ctx, a, once, 50)); n[0] != 50 {
 			t.Errorf("deliveries that nobody repeats: %d in, in line, turned away", n)
 		}
-		look() // since the one before nobody was turned away
-		look()
-		if a.roomNow() != leastRoom {
-			t.Errorf("with nobody turned away there is room for %d, want %d", a.roomNow(), leastRoom)
+		untilLook() // since the one before nobody was turned away
+		untilLook()
+		if now(a).room != leastRoom {
+			t.Errorf("with nobody turned away there is room for %d, want %d", now(a).room, leastRoom)
 		}
 	})
 }
@@ -297,11 +292,7 @@ func TestOneALook(t *testing.T) {
 // TestLongPages: pages that are in and wait for something do not keep deliveries out
 // when there is no room.
 func TestLongPages(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		a := newAdmission()
+	inVirtualTime(t, func(t *testing.T, ctx context.Context, a *admission) {
 		long := come(ctx, a, pages, firstRoom/2)
 		time.Sleep(lookRest)
 		setLag(a, longLag+1)
@@ -311,11 +302,10 @@ func TestLongPages(t *testing.T) {
 			for _, v := range flood {
 				v.leave()
 			}
-			time.Sleep(lookRest)
-			synctest.Wait()
+			untilLook()
 		}
-		if n := sum(long); n[0] != len(long) || a.roomNow() != 0 {
-			t.Fatalf("pages: %d in, in line, turned away; there is room for %d", n, a.roomNow())
+		if n := sum(long); n[0] != len(long) || now(a).room != 0 {
+			t.Fatalf("pages: %d in, in line, turned away; there is room for %d", n, now(a).room)
 		}
 		if n := sum(flood)[0]; n < 5 { // until there is no room some looks let in nobody
 			t.Errorf("beside pages that take long %d deliveries were let in, at ten looks", n)
@@ -326,42 +316,35 @@ func TestLongPages(t *testing.T) {
 // TestPageWithoutRoom: a person's page is let in at a look although there is no room,
 // if no delivery waits.
 func TestPageWithoutRoom(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		a := newAdmission()
+	inVirtualTime(t, func(t *testing.T, ctx context.Context, a *admission) {
 		setLag(a, longLag+1)
 		for i := range 10 {
 			for _, v := range come(ctx, a, pages, 2*firstRoom) { // more than the line holds
 				v.leave()
 			}
-			_, _, before := a.now()
-			time.Sleep(lookRest)
-			synctest.Wait()
-			room, in, line := a.now()
-			if n := before - line; i > 5 && (room != 0 || n != 1 || in != 1) {
-				t.Fatalf("look %d: room for %d, %d pages let in, %d in", i, room, n, in)
+			before := now(a).line[pages]
+			untilLook()
+			s := now(a)
+			if n := before - s.line[pages]; i > 5 && (s.room != 0 || n != 1 || s.in[pages] != 1) {
+				t.Fatalf("look %d: room for %d, %d pages let in, %d in", i, s.room, n, s.in[pages])
 			}
-			for range in {
+			for range s.in[pages] {
 				a.leave(pages)
 			}
 		}
 		setLag(a, longLag)
-		a.locked(func() { a.room = 1 })
+		set(a, func() { a.room = 1 })
 		come(ctx, a, pages, 2*firstRoom)
-		time.Sleep(lookRest)
-		synctest.Wait()
-		if room, in, _ := a.now(); room != 1 || in != 1 {
-			t.Errorf("with room for %d, %d pages are in, want 1", room, in)
+		untilLook()
+		if s := now(a); s.room != 1 || s.in[pages] != 1 {
+			t.Errorf("with room for %d, %d pages are in, want 1", s.room, s.in[pages])
 		}
 		setLag(a, longLag+1)
-		a.locked(func() { a.room, a.all, a.in[pages] = 0, mostRoom/2, mostRoom/2 })
+		set(a, func() { a.room, a.all, a.in[pages] = 0, mostRoom/2, mostRoom/2 })
 		come(ctx, a, pages, 2*firstRoom)
-		time.Sleep(lookRest)
-		synctest.Wait()
-		if room, in, _ := a.now(); room != 0 || in != mostRoom/2 {
-			t.Errorf("beside %d pages another is let in; there is room for %d", mostRoom/2, room)
+		untilLook()
+		if s := now(a); s.room != 0 || s.in[pages] != mostRoom/2 {
+			t.Errorf("beside %d pages another is let in; there is room for %d", mostRoom/2, s.room)
 		}
 	})
 }

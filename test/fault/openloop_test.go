@@ -29,8 +29,13 @@ type caller struct {
 // keptConn is a connection; one request at a time is on it.
 type keptConn struct {
 	net.Conn
-	read *bufio.Reader
+	read  *bufio.Reader
+	since time.Time // nothing has been asked on it
 }
+
+// keepFor is how long a connection that nobody needs is kept: half as long as the server
+// keeps it, so that none is used that the server has just closed.
+const keepFor = 30 * time.Second
 
 func newCaller(server string) *caller {
 	return &caller{addr: strings.TrimPrefix(server, "http://")}
@@ -38,18 +43,23 @@ func newCaller(server string) *caller {
 
 func (c *caller) conn(ctx context.Context) (*keptConn, error) {
 	c.mu.Lock()
-	if n := len(c.idle); n > 0 {
-		l := c.idle[n-1]
-		c.idle = c.idle[:n-1]
+	n := len(c.idle) - 1
+	if n >= 0 && time.Since(c.idle[n].since) < keepFor { // the others are older
+		l := c.idle[n]
+		c.idle = c.idle[:n]
 		c.mu.Unlock()
 		return l, nil
 	}
+	for _, l := range c.idle {
+		_ = l.Close()
+	}
+	c.idle = nil
 	c.mu.Unlock()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.addr)
 	if err != nil {
 		return nil, err
 	}
-	return &keptConn{conn, bufio.NewReader(conn)}, nil
+	return &keptConn{Conn: conn, read: bufio.NewReader(conn)}, nil
 }
 
 // ask sends a request and reads the answer to its end.
@@ -65,6 +75,7 @@ func (c *caller) ask(ctx context.Context, method, path string, body net.Buffers)
 			return
 		}
 		c.mu.Lock()
+		l.since = time.Now()
 		c.idle = append(c.idle, l)
 		c.mu.Unlock()
 	}()
@@ -91,7 +102,7 @@ func (c *caller) ask(ctx context.Context, method, path string, body net.Buffers)
 }
 
 // TestCaller: a server of net/http gets what the client sends, in several parts and
-// with and without a body, on one connection until it closes that.
+// with and without a body, on one connection until it closes that or it is old.
 func TestCaller(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -111,7 +122,10 @@ func TestCaller(t *testing.T) {
 	}))
 	defer s.Close()
 	c := newCaller(s.URL)
-	for i := range 4 {
+	for i := range 5 {
+		if i == 4 {
+			c.idle[0].since = time.Now().Add(-keepFor)
+		}
 		method, path, body := http.MethodGet, "/", net.Buffers(nil)
 		if i%2 == 1 {
 			method, path, body = http.MethodPost, "/hook", net.Buffers{[]byte("one "), []byte("two")}
@@ -121,8 +135,8 @@ func TestCaller(t *testing.T) {
 			t.Fatalf("request %d: %v, %v", i, res, err)
 		}
 	}
-	if want := []string{"GET / ", "POST /hook one two", "GET / ", "POST /hook one two"}; !slices.Equal(got, want) || len(conns) != 2 {
-		t.Errorf("the server got %q on %d connections, want %q on 2", got, len(conns), want)
+	if want := []string{"GET / ", "POST /hook one two", "GET / ", "POST /hook one two", "GET / "}; !slices.Equal(got, want) || len(conns) != 3 {
+		t.Errorf("the server got %q on %d connections, want %q on 3", got, len(conns), want)
 	}
 	s.Close()
 	if _, err := c.ask(t.Context(), http.MethodGet, "/", nil); err == nil {
